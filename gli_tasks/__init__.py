@@ -1,0 +1,1 @@
+"""Release tasks for the GLI and GreenFlow stacks."""

@@ -1,0 +1,147 @@
+"""AWS: one session, clients made on first use and shared by threads, a journal of calls, and errors as sentences."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gli_tasks.errors import AwsCallFailed, GliError, Refused
+
+_READS = re.compile(r"(Get|List|Describe|Head|BatchGet|Filter|Lookup|Search|Scan|Query|Simulate|Validate)[A-Z]")
+_READ_EXCEPTIONS = frozenset({"BatchCheckLayerAvailability", "GetAuthorizationToken"})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call that changes something: what was asked, its request id, and the HTTP status of the answer."""
+
+    service: str
+    operation: str
+    request_id: str
+    status: int
+    attempts: int
+
+
+def is_read(operation: str) -> bool:
+    """Tell whether an operation, by AWS's naming, only reads."""
+    return bool(_READS.match(operation)) or operation in _READ_EXCEPTIONS
+
+
+class Aws:
+    """A session for one account and region.
+
+    ``on_change`` is told of every call that changes something, after its answer came. Threads share the clients:
+    eight sessions take four times as long to make as one session's eight clients, and twice the memory.
+    """
+
+    def __init__(self, region: str, account: str, on_change: Callable[[Call], None] | None = None) -> None:
+        self.region = region
+        self.account = account
+        self._on_change = on_change
+        self._lock = threading.Lock()
+        self._session: Any = None
+        self._clients: dict[str, Any] = {}
+
+    def client(self, service: str) -> Any:
+        """Return the client of a service, made on first use."""
+        with self._lock:
+            if service not in self._clients:
+                self._clients[service] = self._make_client(service)
+            return self._clients[service]
+
+    def _make_client(self, service: str) -> Any:
+        from botocore.config import Config
+        from botocore.exceptions import ProfileNotFound
+        from botocore.session import Session
+
+        if self._session is None:
+            self._session = Session()
+            if self._on_change is not None:
+                self._session.register("after-call", self._record)
+        config = Config(
+            region_name=self.region,
+            connect_timeout=5,
+            read_timeout=60,
+            retries={"mode": "standard", "total_max_attempts": 5},
+            user_agent_appid="gli-tasks",
+            max_pool_connections=32,
+        )
+        try:
+            return self._session.create_client(service, region_name=self.region, config=config)
+        except ProfileNotFound as error:
+            raise Refused(str(error), remedy="check AWS_PROFILE and ~/.aws/config") from None
+
+    def _record(self, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
+        if self._on_change is None or is_read(model.name):
+            return
+        metadata = parsed.get("ResponseMetadata", {}) if isinstance(parsed, dict) else {}
+        self._on_change(
+            Call(
+                service=str(model.service_model.service_name),
+                operation=str(model.name),
+                request_id=str(metadata.get("RequestId", "")),
+                status=int(http_response.status_code),
+                attempts=int(metadata.get("RetryAttempts", 0)) + 1,
+            )
+        )
+
+    def require_account(self) -> str:
+        """Return who we are, having made sure that the credentials belong to the settings' account. Raises Refused."""
+        identity = self.client("sts").get_caller_identity()
+        found = str(identity["Account"])
+        if found != self.account:
+            raise Refused(
+                f"the credentials belong to account {found}, and the settings name {self.account}",
+                remedy="check AWS_PROFILE, or AWS_ACCOUNT_ID in the .env file",
+            )
+        return str(identity["Arn"])
+
+
+def error_code(error: Exception) -> str:
+    """Return the code of an error that AWS answered with, or an empty string."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def as_gli_error(error: Exception) -> GliError | None:
+    """Return an error of botocore as one of ours, with what to do next; None for anything else."""
+    import sys
+
+    if isinstance(error, GliError):
+        return error
+    # Without botocore loaded, the error cannot be one of its own, and there is no need to pay for its import.
+    if "botocore" not in sys.modules:
+        return None
+    from botocore import exceptions
+
+    if isinstance(error, exceptions.ClientError):
+        return _from_client_error(error)
+    if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
+        return Refused("there are no AWS credentials", remedy="run `aws sso login`, or set AWS_PROFILE")
+    if isinstance(error, exceptions.TokenRetrievalError | exceptions.SSOError | exceptions.CredentialRetrievalError):
+        return Refused(f"the AWS credentials cannot be had: {error}", remedy="run `aws sso login` again")
+    if isinstance(error, exceptions.EndpointConnectionError | exceptions.ConnectionError | exceptions.HTTPClientError):
+        return AwsCallFailed(f"AWS cannot be reached: {error}", remedy="check the network, and AWS_ENDPOINT_URL if set")
+    if isinstance(error, exceptions.BotoCoreError):
+        return AwsCallFailed(f"{type(error).__name__}: {error}")
+    return None
+
+
+def _from_client_error(error: Any) -> GliError:
+    code = error_code(error)
+    message = str(error.response["Error"].get("Message", ""))
+    request_id = str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
+    text = f"AWS refused {error.operation_name} with {code}: {message}"
+    where = f"request {request_id}" if request_id else ""
+    if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
+        return AwsCallFailed(text, where=where, remedy="log in again (`aws sso login`), then start again")
+    if code in ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation"):
+        return AwsCallFailed(text, where=where, remedy=f"allow {error.operation_name} to the role that releases")
+    if code in ("UnrecognizedClientException", "InvalidClientTokenId", "SignatureDoesNotMatch"):
+        return AwsCallFailed(text, where=where, remedy="check the credentials and the clock of this machine")
+    if "Throttl" in code or code in ("TooManyRequestsException", "RequestLimitExceeded", "SlowDown"):
+        return AwsCallFailed(text, where=where, remedy="AWS asks for fewer calls; wait a minute and start again")
+    return AwsCallFailed(text, where=where)

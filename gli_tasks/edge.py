@@ -1,0 +1,143 @@
+"""What every task has in common: the flags' help, the choice of environment, and errors that become exit codes.
+
+This module is read at every ``invoke --list``, so it imports nothing that costs time.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from gli_tasks.errors import GliError, Interrupted, Refused
+
+if TYPE_CHECKING:
+    from gli_tasks.aws import Aws
+    from gli_tasks.console import Console
+    from gli_tasks.settings import LoadedSettings
+
+FLAGS = {
+    "env": "environment: a .env file's name (default: GLI_ENV, else dev)",
+    "project": "project: a folder of env/ (default: GLI_PROJECT, else gli)",
+    "yes": "ask nothing; needed where there is no terminal",
+    "json": "print the answer as one JSON object",
+    "service": "only this service (default: all)",
+}
+
+Body = TypeVar("Body", bound=Callable[..., Any])
+
+
+def flags(*names: str, **more: str) -> dict[str, str]:
+    """Return the help texts of the named shared flags and of a task's own."""
+    return {name: FLAGS[name] for name in names} | more
+
+
+def operator(body: Body) -> Body:
+    """Turn what a user can cause into a sentence on standard error and the exit code of its class."""
+
+    @functools.wraps(body)
+    def run(*arguments: Any, **options: Any) -> Any:
+        try:
+            return body(*arguments, **options)
+        except GliError as error:
+            fail(error)
+        except KeyboardInterrupt:
+            fail(Interrupted("stopped by Ctrl-C"))
+        except BrokenPipeError:
+            # The reader of our output went away (`| head`); what it wanted, it has.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(0) from None
+        except Exception as error:
+            from gli_tasks.aws import as_gli_error
+
+            known = as_gli_error(error)
+            if known is None:
+                raise
+            fail(known)
+
+    return run  # type: ignore[return-value]
+
+
+def fail(error: GliError) -> None:
+    """Print an error the way that every task does, and leave with its exit code."""
+    from gli_tasks.console import Console
+
+    Console().error(error)
+    raise SystemExit(error.exit_code)
+
+
+def chosen(env: str | None, project: str | None) -> LoadedSettings:
+    """Load the settings of the chosen project and environment. Raises UsageError and SettingsError."""
+    from gli_tasks.settings import load
+    from gli_tasks.settings.load import root_folder
+
+    environment = env or os.environ.get("GLI_ENV") or "dev"
+    return load(root_folder(), project or os.environ.get("GLI_PROJECT") or "gli", environment, os.environ)
+
+
+def aws_for(loaded: LoadedSettings) -> Aws:
+    """Return the AWS session for these settings; nothing is asked of AWS yet."""
+    from gli_tasks.aws import Aws
+
+    return Aws(loaded.settings.aws.region, loaded.settings.aws.account)
+
+
+def require_present(loaded: LoadedSettings, *prefixes: str) -> None:
+    """Refuse where the settings leave a name empty that this task cannot do without.
+
+    ``prefixes`` are dotted paths; none means all of them. Raises Refused, naming every absent one.
+    """
+    absent = [name for name in loaded.absent if not prefixes or name.startswith(prefixes)]
+    if absent:
+        where = f"{loaded.settings.project} {loaded.settings.environment}"
+        lines = "\n".join(f"  - {name}" for name in absent)
+        raise Refused(f"the settings of {where} leave empty what this needs:\n{lines}", remedy="fill them in")
+
+
+def confirm(console: Console, what: str, loaded: LoadedSettings, yes: bool) -> None:
+    """Ask before something is changed; in prod the environment's name must be typed.
+
+    Raises Refused without a terminal and without ``--yes``, or when the answer is not the one asked for.
+    """
+    if yes:
+        return
+    settings = loaded.settings
+    place = f"{settings.project} {settings.environment}"
+    if not console.interactive:
+        raise Refused(f"{what} on {place} changes things, and nobody is here to confirm", remedy="add --yes")
+    word = settings.environment if settings.environment == "prod" else "yes"
+    answer = console.ask(f"{what} on {place}. Type {word!r} to go on: ")
+    if answer.strip() != word:
+        raise Refused(f"{what} on {place} was not confirmed")
+
+
+def pick(names: dict[str, Any], service: str | None) -> dict[str, Any]:
+    """Return the one service asked for, or all of them. Raises UsageError for an unknown name."""
+    from gli_tasks.errors import UsageError
+    from gli_tasks.settings.validation import nearest
+
+    if service is None:
+        return names
+    if service not in names:
+        known = ", ".join(names) or "none"
+        raise UsageError(
+            f"there is no service {service!r} here{nearest(service, names)}", remedy=f"name one of: {known}"
+        )
+    return {service: names[service]}
+
+
+def operator_name() -> str:
+    """Return who is at work: the CI's actor, else the login name and the host."""
+    import getpass
+    import socket
+
+    actor = os.environ.get("GITHUB_ACTOR") or os.environ.get("GITLAB_USER_LOGIN")
+    if actor:
+        return f"{actor} (CI)"
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"

@@ -1,0 +1,65 @@
+"""A service's source folder: which commit it is at, and whether it differs from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gli_tasks import shell
+from gli_tasks.errors import CommandFailed, UsageError
+
+#: Git asks no questions, takes no locks for reading, and speaks English.
+_QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What git says of a source folder. ``branch`` is empty where a commit is checked out without one, as CI does."""
+
+    root: str
+    commit: str
+    branch: str
+    subject: str
+    changed_files: tuple[str, ...]
+
+    @property
+    def dirty(self) -> bool:
+        """Tell whether the folder differs from its commit."""
+        return bool(self.changed_files)
+
+    @property
+    def image_tag(self) -> str:
+        """Return the tag of an image built from this: its commit, marked where the folder differs from it."""
+        return f"{self.commit}-dirty" if self.dirty else self.commit
+
+    @property
+    def version(self) -> str:
+        """Return the short form of the commit that services report as their version."""
+        return self.commit[:12]
+
+
+def git(folder: Path, *words: str, timeout_s: float = 60) -> str:
+    """Run git in a folder and return what it printed. Raises CommandFailed."""
+    return shell.run(["git", *words], folder=folder, environment=_QUIET, timeout_s=timeout_s).output
+
+
+def read_source(folder: Path) -> Source:
+    """Return what is known of a source folder, without asking its remote.
+
+    Only files below ``folder`` count as changed, since a repository may hold several services.
+    Raises UsageError where the folder is not in a git repository or has no commit.
+    """
+    try:
+        root = git(folder, "rev-parse", "--show-toplevel").strip()
+        commit = git(folder, "rev-parse", "HEAD").strip()
+    except CommandFailed as error:
+        raise UsageError(
+            "is not a git repository with a commit",
+            where=str(folder),
+            remedy="check the service's source in the settings",
+        ) from error
+    branch = git(folder, "branch", "--show-current").strip()
+    subject = git(folder, "log", "-1", "--format=%s").strip()
+    status = git(folder, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--", ".")
+    changed = tuple(entry[3:] for entry in status.split("\0") if len(entry) > 3 and entry[2] == " ")
+    return Source(root, commit, branch, subject, changed)
