@@ -1,0 +1,1 @@
+"""Builds: the checks of a source folder, bundle sizes, generated environment files."""

@@ -1,0 +1,63 @@
+"""Render a task definition from its file, and register it unless an equal one stands already."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gli_tasks.ecs.plan import equal, render
+from gli_tasks.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A task definition that AWS holds; ``new`` tells whether this registration made it."""
+
+    arn: str
+    new: bool
+
+
+def rendered(file: Path, values: Mapping[str, str], container: str, image: str, version: str) -> dict[str, Any]:
+    """Return the task definition of a file with its ``${KEY}`` filled and the image in place.
+
+    Raises UsageError where the file is not JSON, a key is unknown or the container is missing.
+    """
+    from gli_tasks.settings.interpolation import fill_tree
+
+    unknown: list[str] = []
+    try:
+        template = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot be read: {error}", where=str(file)) from None
+    known = {**values, "IMAGE": image, "VERSION": version}
+    filled = fill_tree(template, known, lambda path, key: unknown.append(f"{path} wants ${{{key}}}"), {})
+    if unknown:
+        raise UsageError("; ".join(unknown), where=str(file), remedy="add the keys to the .env file")
+    try:
+        return render(filled, container, image)
+    except KeyError:
+        raise UsageError(f"holds no container {container!r}", where=str(file)) from None
+
+
+def current(ecs: Any, family_or_arn: str) -> dict[str, Any] | None:
+    """Return the newest active definition of a family, or the one of an ARN; None where there is none."""
+    try:
+        return dict(ecs.describe_task_definition(taskDefinition=family_or_arn)["taskDefinition"])
+    except ecs.exceptions.ClientException as error:
+        if "Unable to describe task definition" in str(error):
+            return None
+        raise
+
+
+def register(ecs: Any, definition: Mapping[str, Any], tags: Mapping[str, str]) -> Registered:
+    """Register a definition; where the family's newest one is equal, return that one and register nothing."""
+    newest = current(ecs, str(definition["family"]))
+    if newest is not None and newest.get("status") == "ACTIVE" and equal(newest, definition):
+        return Registered(str(newest["taskDefinitionArn"]), new=False)
+    answer = ecs.register_task_definition(
+        **definition, tags=[{"key": key, "value": value} for key, value in tags.items() if value]
+    )
+    return Registered(str(answer["taskDefinition"]["taskDefinitionArn"]), new=True)

@@ -1,0 +1,189 @@
+"""Start a rollout, follow it by its own deployment id, and put the old version back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gli_tasks.ecs.plan import (
+    Judgement,
+    Progress,
+    ServiceFacts,
+    TaskFacts,
+    judge,
+    service_facts,
+    stop_sentences,
+    wrong_digests,
+)
+from gli_tasks.ecs.services import read_services, read_tasks
+from gli_tasks.errors import NotRestored, RolloutFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A service that was told to run a task definition: the deployment to follow, and what ran before."""
+
+    service: str
+    deployment_id: str
+    task_definition: str
+    task_definition_before: str
+
+    @property
+    def changed(self) -> bool:
+        """Tell whether the service ran something else before."""
+        return self.task_definition != self.task_definition_before
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What every running task of a service must run when its rollout has ended."""
+
+    container: str
+    digest: str
+
+
+def update_service(
+    ecs: Any,
+    cluster: str,
+    before: ServiceFacts,
+    task_definition: str,
+    *,
+    minimum_healthy_percent: int,
+    maximum_percent: int,
+) -> Started:
+    """Tell a service to run a task definition by a rolling deployment with ECS's circuit breaker; desiredCount stays.
+
+    A service that runs it already, with that deployment completed, is left alone.
+    """
+    primary = before.primary
+    if primary and primary.task_definition == task_definition and primary.rollout_state == "COMPLETED":
+        return Started(before.name, primary.id, task_definition, task_definition)
+    answer = ecs.update_service(
+        cluster=cluster,
+        service=before.name,
+        taskDefinition=task_definition,
+        deploymentConfiguration={
+            "minimumHealthyPercent": minimum_healthy_percent,
+            "maximumPercent": maximum_percent,
+            "deploymentCircuitBreaker": {"enable": True, "rollback": True},
+        },
+    )
+    after = service_facts(answer["service"])
+    if after.primary is None or after.primary.task_definition != task_definition:
+        raise RolloutFailed(f"{before.name} did not take {task_definition}", remedy="see `invoke ecs.status`")
+    return Started(before.name, after.primary.id, task_definition, before.task_definition)
+
+
+def follow(
+    ecs: Any,
+    cluster: str,
+    deployments: Mapping[str, str],
+    *,
+    timeout_s: float,
+    poll_s: float,
+    on_change: Callable[[str, Judgement], None],
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Judgement]:
+    """Follow deployments, by service name, until each has ended; one describe call a poll for up to ten services.
+
+    Returns how each ended; one that still runs when ``timeout_s`` is over comes back as running.
+    """
+    deadline = clock() + timeout_s
+    last: dict[str, Judgement] = {}
+    while True:
+        asked = clock()
+        open_names = [name for name in deployments if name not in last or last[name].progress is Progress.RUNNING]
+        for name, facts in read_services(ecs, cluster, open_names).items():
+            judgement = judge(facts, deployments[name])
+            if last.get(name) != judgement:
+                on_change(name, judgement)
+            last[name] = judgement
+        if all(one.progress is not Progress.RUNNING for one in last.values()) or clock() >= deadline:
+            return last
+        sleep(max(0.0, poll_s - (clock() - asked)))
+
+
+def require_completed(
+    ecs: Any, cluster: str, ended: Mapping[str, Judgement], expected: Mapping[str, Expected], timeout_s: float
+) -> None:
+    """Believe a rollout only when every deployment was completed and every running task has the expected digest.
+
+    Raises RolloutFailed with the reason of each service that failed, its stopped tasks' reasons and its newest events.
+    """
+    failures: list[str] = []
+    for name, judgement in ended.items():
+        if judgement.progress is Progress.COMPLETED:
+            tasks = read_tasks(ecs, cluster, name, "RUNNING")
+            if name in expected:
+                failures.extend(wrong_digests(tasks, expected[name].container, expected[name].digest))
+            continue
+        what = judgement.sentence
+        if judgement.progress is Progress.RUNNING:
+            what = f"did not end within {timeout_s:g} s ({judgement.sentence})"
+        failures.append(f"{name}: {what}{_why(ecs, cluster, name)}")
+    if failures:
+        raise RolloutFailed(
+            "\n".join(failures), remedy="read the reasons above; `invoke ecs.status` shows what serves now"
+        )
+
+
+def _why(ecs: Any, cluster: str, name: str) -> str:
+    reasons = stop_sentences([task for task in read_tasks(ecs, cluster, name, "STOPPED") if _is_failure(task)])
+    events = read_services(ecs, cluster, [name])[name].events[:5]
+    lines = [f"    stopped: {reason}" for reason in reasons] + [f"    event: {event}" for event in events]
+    return "\n" + "\n".join(lines) if lines else ""
+
+
+def _is_failure(task: TaskFacts) -> bool:
+    # A task that the scheduler stopped in the course of a rollout says nothing on why the rollout failed.
+    return not task.stopped_reason.startswith("Scaling activity")
+
+
+def restore(
+    ecs: Any,
+    cluster: str,
+    started: Sequence[Started],
+    *,
+    timeout_s: float,
+    poll_s: float,
+    on_change: Callable[[str, Judgement], None],
+) -> tuple[str, ...]:
+    """Make every service run what it ran before, and return a sentence for each once reads confirm it.
+
+    Where ECS's circuit breaker is already bringing the old version back, its deployment is followed; else one is
+    started.
+    Raises NotRestored, naming each service whose old version is not serving.
+    """
+    changed = [one for one in started if one.changed]
+    follow_ids: dict[str, str] = {}
+    before = read_services(ecs, cluster, [one.service for one in changed]) if changed else {}
+    for one in changed:
+        primary = before[one.service].primary
+        if primary is None or primary.task_definition != one.task_definition_before:
+            answer = ecs.update_service(cluster=cluster, service=one.service, taskDefinition=one.task_definition_before)
+            primary = service_facts(answer["service"]).primary
+        if primary is not None:
+            follow_ids[one.service] = primary.id
+    ended = (
+        follow(ecs, cluster, follow_ids, timeout_s=timeout_s, poll_s=poll_s, on_change=on_change) if follow_ids else {}
+    )
+    confirmed: list[str] = []
+    failed: list[str] = []
+    for one in changed:
+        judgement = ended.get(one.service)
+        tasks = read_tasks(ecs, cluster, one.service, "RUNNING")
+        strangers = [task.id for task in tasks if task.task_definition != one.task_definition_before]
+        if judgement is not None and judgement.progress is Progress.COMPLETED and not strangers:
+            confirmed.append(f"{one.service} runs {one.task_definition_before.rsplit('/', 1)[-1]} again")
+        else:
+            sentence = judgement.sentence if judgement else "has no deployment"
+            failed.append(f"{one.service}: {sentence}; tasks of another version: {', '.join(strangers) or 'none'}")
+    if failed:
+        raise NotRestored(
+            "the old version could not be put back:\n" + "\n".join(f"  - {line}" for line in failed),
+            remedy="see `invoke ecs.status` and the service's events in the AWS console, now",
+        )
+    return tuple(confirmed)

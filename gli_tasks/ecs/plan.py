@@ -1,0 +1,245 @@
+"""Decide about task definitions and rollouts: pure functions over what AWS answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+# What AWS adds to a definition when it registers it; no part of what was asked for.
+_ADDED_BY_AWS = frozenset(
+    {
+        "taskDefinitionArn",
+        "revision",
+        "status",
+        "requiresAttributes",
+        "compatibilities",
+        "registeredAt",
+        "registeredBy",
+        "deregisteredAt",
+        "enableFaultInjection",
+        "inferenceAccelerators",
+        "placementConstraints",
+        "volumes",
+    }
+)
+# Lists whose order says nothing, and the key that orders them.
+_UNORDERED = {"environment": "name", "secrets": "name", "portMappings": "containerPort", "volumes": "name"}
+
+
+class Progress(StrEnum):
+    """Where a deployment stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    REPLACED = "replaced"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One deployment of a service, as describe_services shows it."""
+
+    id: str
+    status: str
+    task_definition: str
+    rollout_state: str
+    rollout_reason: str
+    desired: int
+    pending: int
+    running: int
+    failed_tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """A service, as describe_services shows it; deployments the primary first, events the newest first."""
+
+    name: str
+    status: str
+    task_definition: str
+    desired: int
+    running: int
+    pending: int
+    deployments: tuple[Deployment, ...]
+    events: tuple[str, ...]
+
+    @property
+    def primary(self) -> Deployment | None:
+        """Return the deployment that the service strives for."""
+        return next((one for one in self.deployments if one.status == "PRIMARY"), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Where a deployment stands, and a sentence on it."""
+
+    progress: Progress
+    sentence: str
+
+
+def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
+    """Return one service of a DescribeServices answer as facts."""
+    deployments = [
+        Deployment(
+            id=str(one["id"]),
+            status=str(one.get("status", "")),
+            task_definition=str(one.get("taskDefinition", "")),
+            rollout_state=str(one.get("rolloutState", "")),
+            rollout_reason=str(one.get("rolloutStateReason", "")),
+            desired=int(one.get("desiredCount", 0)),
+            pending=int(one.get("pendingCount", 0)),
+            running=int(one.get("runningCount", 0)),
+            failed_tasks=int(one.get("failedTasks", 0)),
+        )
+        for one in description.get("deployments", ())
+    ]
+    return ServiceFacts(
+        name=str(description["serviceName"]),
+        status=str(description.get("status", "")),
+        task_definition=str(description.get("taskDefinition", "")),
+        desired=int(description.get("desiredCount", 0)),
+        running=int(description.get("runningCount", 0)),
+        pending=int(description.get("pendingCount", 0)),
+        deployments=tuple(sorted(deployments, key=lambda one: one.status != "PRIMARY")),
+        events=tuple(str(event.get("message", "")) for event in description.get("events", ())),
+    )
+
+
+def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
+    """Say where one deployment, by its own id, stands.
+
+    "The service is stable" is not the question: after a circuit breaker's rollback a service is stable too. Only the
+    deployment
+    that we started can say that it was completed, and only while it still is the primary one.
+    """
+    mine = next((one for one in service.deployments if one.id == deployment_id), None)
+    primary = service.primary
+    if mine is None:
+        now = f"; the primary deployment is {primary.id}, {primary.rollout_reason}" if primary else ""
+        return Judgement(Progress.REPLACED, f"deployment {deployment_id} is gone{now}")
+    if mine.rollout_state == "FAILED":
+        return Judgement(Progress.FAILED, mine.rollout_reason or "the deployment failed")
+    if mine.status != "PRIMARY":
+        now = f"{primary.id} ({primary.rollout_reason})" if primary else "none"
+        return Judgement(Progress.REPLACED, f"another deployment took its place: {now}")
+    sentence = f"{mine.running}/{mine.desired} running"
+    if mine.pending:
+        sentence += f", {mine.pending} starting"
+    if mine.failed_tasks:
+        sentence += f", {mine.failed_tasks} failed"
+    old = sum(one.running for one in service.deployments if one.id != deployment_id)
+    if old:
+        sentence += f", {old} of the old version left"
+    done = mine.rollout_state == "COMPLETED" and mine.running >= mine.desired and not mine.pending
+    return Judgement(Progress.COMPLETED if done else Progress.RUNNING, sentence)
+
+
+def render(template: Mapping[str, Any], container: str, image: str) -> dict[str, Any]:
+    """Return the task definition with this image in the named container. Raises KeyError where there is no such
+    container."""
+    containers = [dict(one) for one in template["containerDefinitions"]]
+    if container not in [one["name"] for one in containers]:
+        raise KeyError(container)
+    for one in containers:
+        if one["name"] == container:
+            one["image"] = image
+    return {**template, "containerDefinitions": containers}
+
+
+def normalised(definition: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task definition without what AWS adds and without what it fills in by itself, so that two can be
+    compared.
+
+    Defaults by the API reference of RegisterTaskDefinition: containers get cpu 0, essential true, and empty lists; port
+    mappings get protocol tcp, and in awsvpc mode the host port equals the container port.
+    """
+    kept = {key: value for key, value in definition.items() if key not in _ADDED_BY_AWS or (key == "volumes" and value)}
+    awsvpc = kept.get("networkMode") == "awsvpc"
+    kept["containerDefinitions"] = sorted(
+        (_normalised_container(one, awsvpc) for one in kept.get("containerDefinitions", ())),
+        key=lambda one: str(one.get("name")),
+    )
+    kept["requiresCompatibilities"] = sorted(kept.get("requiresCompatibilities", ()))
+    kept.pop("tags", None)
+    return {key: value for key, value in kept.items() if value not in (None, [], {})}
+
+
+def _normalised_container(container: Mapping[str, Any], awsvpc: bool) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, value in container.items():
+        if value in (None, [], {}) or (key == "cpu" and value == 0) or (key == "essential" and value is True):
+            continue
+        kept[key] = value
+    if "portMappings" in kept:
+        kept["portMappings"] = [_normalised_port(one, awsvpc) for one in kept["portMappings"]]
+    for key, order in _UNORDERED.items():
+        if key in kept:
+            kept[key] = sorted(kept[key], key=lambda one: str(one.get(order)))
+    return kept
+
+
+def _normalised_port(mapping: Mapping[str, Any], awsvpc: bool) -> dict[str, Any]:
+    kept = {"protocol": "tcp", **mapping}
+    if awsvpc:
+        kept["hostPort"] = kept.get("containerPort")
+    return kept
+
+
+def equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Tell whether two task definitions ask for the same."""
+    return normalised(one) == normalised(other)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """A task, as describe_tasks shows it. ``digests`` and ``exit_codes`` are by container name."""
+
+    id: str
+    task_definition: str
+    started_by: str
+    last_status: str
+    stop_code: str
+    stopped_reason: str
+    digests: Mapping[str, str]
+    exit_codes: Mapping[str, int]
+    reasons: tuple[str, ...]
+
+
+def task_facts(description: Mapping[str, Any]) -> TaskFacts:
+    """Return one task of a DescribeTasks answer as facts."""
+    containers: Sequence[Mapping[str, Any]] = description.get("containers", ())
+    return TaskFacts(
+        id=str(description["taskArn"]).rsplit("/", 1)[-1],
+        task_definition=str(description.get("taskDefinitionArn", "")),
+        started_by=str(description.get("startedBy", "")),
+        last_status=str(description.get("lastStatus", "")),
+        stop_code=str(description.get("stopCode", "")),
+        stopped_reason=str(description.get("stoppedReason", "")),
+        digests={str(one["name"]): str(one["imageDigest"]) for one in containers if one.get("imageDigest")},
+        exit_codes={str(one["name"]): int(one["exitCode"]) for one in containers if one.get("exitCode") is not None},
+        reasons=tuple(str(one["reason"]) for one in containers if one.get("reason")),
+    )
+
+
+def wrong_digests(tasks: Sequence[TaskFacts], container: str, digest: str) -> tuple[str, ...]:
+    """Return a sentence for each running task whose container is not the image of this digest."""
+    return tuple(
+        f"task {task.id} runs {task.digests.get(container, 'an unknown image')}, not {digest}"
+        for task in tasks
+        if task.last_status == "RUNNING" and task.digests.get(container) != digest
+    )
+
+
+def stop_sentences(tasks: Sequence[TaskFacts]) -> tuple[str, ...]:
+    """Return why tasks stopped, each distinct reason once, with how many tasks it stopped and their exit codes."""
+    counts: dict[str, int] = {}
+    for task in tasks:
+        if not task.stopped_reason:
+            continue
+        codes = ", ".join(f"{name} exited with {code}" for name, code in sorted(task.exit_codes.items()))
+        details = "; ".join(filter(None, (*task.reasons, codes)))
+        reason = task.stopped_reason + (f" ({details})" if details and details not in task.stopped_reason else "")
+        counts[reason] = counts.get(reason, 0) + 1
+    return tuple(f"{count} × {reason}" if count > 1 else reason for reason, count in counts.items())

@@ -1,0 +1,43 @@
+"""Read services and their tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gli_tasks.ecs.plan import ServiceFacts, TaskFacts, service_facts, task_facts
+from gli_tasks.errors import UsageError
+
+# DescribeServices takes ten services a call, DescribeTasks a hundred tasks (API reference).
+_SERVICES_A_CALL = 10
+_TASKS_A_CALL = 100
+
+
+def read_services(ecs: Any, cluster: str, names: Sequence[str]) -> dict[str, ServiceFacts]:
+    """Return the named services, ten a call. Raises UsageError, naming those that do not exist or are not active."""
+    found: dict[str, ServiceFacts] = {}
+    try:
+        for start in range(0, len(names), _SERVICES_A_CALL):
+            answer = ecs.describe_services(cluster=cluster, services=list(names[start : start + _SERVICES_A_CALL]))
+            found |= {facts.name: facts for facts in map(service_facts, answer["services"])}
+    except ecs.exceptions.ClusterNotFoundException:
+        raise UsageError(f"there is no cluster {cluster!r}", remedy="check ECS_CLUSTER and the region") from None
+    absent = [name for name in names if name not in found or found[name].status != "ACTIVE"]
+    if absent:
+        raise UsageError(
+            f"the cluster {cluster!r} has no active service {', '.join(absent)}",
+            remedy="create the service once (its network and load balancer are its own), then release",
+        )
+    return {name: found[name] for name in names}
+
+
+def read_tasks(ecs: Any, cluster: str, service: str, status: str) -> list[TaskFacts]:
+    """Return a service's tasks whose desired status is RUNNING or STOPPED."""
+    arns: list[str] = []
+    for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster, serviceName=service, desiredStatus=status):
+        arns.extend(page["taskArns"])
+    tasks: list[TaskFacts] = []
+    for start in range(0, len(arns), _TASKS_A_CALL):
+        answer = ecs.describe_tasks(cluster=cluster, tasks=arns[start : start + _TASKS_A_CALL])
+        tasks.extend(map(task_facts, answer["tasks"]))
+    return tasks

@@ -1,0 +1,1 @@
+"""Git: what a commit must be before it is released, and the tag it gets after."""

@@ -1,0 +1,61 @@
+"""Read a git repository, and tag it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gli_tasks.errors import CommandFailed
+from gli_tasks.git.plan import RepositoryFacts
+from gli_tasks.source import git, read_source
+
+
+def read_repository(folder: Path, remote: str, branch: str) -> RepositoryFacts:
+    """Return what is known of a source folder, the remote branch's head included.
+
+    Raises UsageError where the folder is no repository, CommandFailed where the remote does not answer.
+    """
+    source = read_source(folder)
+    heads = git(folder, "ls-remote", remote, f"refs/heads/{branch}")
+    return RepositoryFacts(source, heads.split()[0] if heads.strip() else "")
+
+
+def remote_tag(folder: Path, remote: str, tag: str) -> str:
+    """Return the commit that a tag on the remote points to, or an empty string."""
+    listed = git(folder, "ls-remote", remote, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")
+    commits: dict[str, str] = {}
+    for line in listed.splitlines():
+        commit, tab, name = line.partition("\t")
+        if tab:
+            commits[name] = commit
+    # An annotated tag is an object of its own; the peeled name (^{}) gives the commit.
+    return commits.get(f"refs/tags/{tag}^{{}}") or commits.get(f"refs/tags/{tag}", "")
+
+
+def tag_commit(folder: Path, remote: str, tag: str, commit: str, message: str) -> None:
+    """Make an annotated tag at the commit and push it; nothing is done where the remote has it already.
+
+    Raises CommandFailed where the tag stands at another commit, or the remote does not show it after the push.
+    """
+    present = remote_tag(folder, remote, tag)
+    if present == commit:
+        return
+    if present:
+        raise CommandFailed(
+            f"the tag {tag} is at {present[:12]} on {remote} already, and this release is {commit[:12]}",
+            returncode=1,
+            where=str(folder),
+        )
+    identity = _identity(folder)
+    git(folder, *identity, "tag", "--annotate", "--force", "--message", message, tag, commit)
+    git(folder, "push", remote, f"refs/tags/{tag}", timeout_s=120)
+    if remote_tag(folder, remote, tag) != commit:
+        raise CommandFailed(f"{remote} does not show the tag {tag} after the push", returncode=1, where=str(folder))
+
+
+def _identity(folder: Path) -> tuple[str, ...]:
+    """Return options that name a tagger where git knows none, as on a fresh CI machine."""
+    try:
+        git(folder, "config", "user.email")
+    except CommandFailed:
+        return ("-c", "user.name=gli-tasks", "-c", "user.email=gli-tasks@localhost")
+    return ()

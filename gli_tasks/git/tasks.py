@@ -1,0 +1,68 @@
+"""`git.check` and `git.tag`."""
+
+from __future__ import annotations
+
+from invoke import Context, task
+
+from gli_tasks.edge import chosen, confirm, flags, operator, pick
+
+
+@task(help=flags("env", "project", "service", "json"))
+@operator
+def check(
+    context: Context, env: str | None = None, project: str | None = None, service: str | None = None, json: bool = False
+) -> None:
+    """Check that each service's checkout is clean, on its branch and equal to the remote."""
+    from gli_tasks.console import Console
+    from gli_tasks.errors import Refused
+    from gli_tasks.git.plan import findings
+    from gli_tasks.git.repository import read_repository
+
+    console = Console()
+    settings = chosen(env, project).settings
+    rows = []
+    for name, one in pick(dict(settings.services), service).items():
+        facts = read_repository(one.source, settings.git.remote, settings.git.branch)
+        found = findings(facts, settings.git.branch, settings.git.remote, settings.git.subject_prefixes)
+        rows.append((name, facts, found))
+    if json:
+        console.answer_json({name: {"commit": facts.source.commit, "findings": found} for name, facts, found in rows})
+    else:
+        for name, facts, found in rows:
+            console.answer(f"{'NG' if found else 'OK'}  {name}: {facts.source.commit[:12]} {facts.source.subject}")
+            for sentence in found:
+                console.answer(f"      {sentence}")
+    bad = [name for name, _, found in rows if found]
+    if bad:
+        raise Refused(f"not ready to be released: {', '.join(bad)}")
+
+
+@task(help=flags("env", "project", "yes", name="the tag (default: <prefix>YYYYMMDD-HHMMSS of now, in UTC)"))
+@operator
+def tag(
+    context: Context, env: str | None = None, project: str | None = None, name: str | None = None, yes: bool = False
+) -> None:
+    """Tag the commit of each service's repository, and push the tag."""
+    from datetime import UTC, datetime
+    from pathlib import Path
+
+    from gli_tasks.console import Console
+    from gli_tasks.errors import Refused
+    from gli_tasks.git.plan import tag_name
+    from gli_tasks.git.repository import tag_commit
+    from gli_tasks.source import read_source
+
+    console = Console()
+    loaded = chosen(env, project)
+    settings = loaded.settings
+    if not name and not settings.git.tag_prefix:
+        raise Refused(f"{settings.environment} has no tag_prefix, so no tags are made here", remedy="give --name")
+    chosen_name = name or tag_name(settings.git.tag_prefix, datetime.now(UTC))
+    commits = {}
+    for one in settings.services.values():
+        source = read_source(one.source)
+        commits[source.root] = source.commit
+    confirm(console, f"tagging {len(commits)} repositories as {chosen_name}", loaded, yes)
+    for root, commit in commits.items():
+        tag_commit(Path(root), settings.git.remote, chosen_name, commit, f"{settings.project} {settings.environment}")
+        console.answer(f"{chosen_name}  {commit[:12]}  {root}")

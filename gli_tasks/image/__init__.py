@@ -1,0 +1,1 @@
+"""Images: build, push with proof, list."""

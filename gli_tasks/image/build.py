@@ -1,0 +1,64 @@
+"""Build an image with the Docker engine."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from gli_tasks.errors import BuildFailed, UsageError
+from gli_tasks.image.engine import docker_engine
+from gli_tasks.image.plan import progress_line
+
+_TAIL = 15
+
+
+def build_image(
+    source: Path,
+    name: str,
+    *,
+    dockerfile: str = "Dockerfile",
+    labels: Mapping[str, str],
+    arguments: Mapping[str, str],
+    platform: str = "",
+    timeout_s: float = 1_200,
+    on_line: Callable[[str], None],
+) -> str:
+    """Build the folder as ``name`` (repository:tag) and return the image's id.
+
+    Raises UsageError where the Dockerfile or the engine is missing, BuildFailed with the build's last lines.
+    """
+    if not (source / dockerfile).is_file():
+        raise UsageError(f"there is no {dockerfile}", where=str(source), remedy="check the service's dockerfile")
+    from docker.errors import APIError, DockerException
+
+    tail: deque[str] = deque(maxlen=_TAIL)
+    with docker_engine(timeout_s) as engine:
+        try:
+            events = engine.api.build(
+                path=str(source),
+                dockerfile=dockerfile,
+                tag=name,
+                labels=dict(labels),
+                buildargs=dict(arguments),
+                platform=platform or None,
+                rm=True,
+                forcerm=True,
+                decode=True,
+            )
+            for event in events:
+                if "error" in event:
+                    raise BuildFailed(
+                        f"the image build failed: {str(event['error']).strip()}; its last lines:\n"
+                        + "\n".join(f"    {line}" for line in tail),
+                        where=str(source / dockerfile),
+                    )
+                line = progress_line(event)
+                if line:
+                    tail.append(line)
+                    on_line(line)
+            return str(engine.images.get(name).id)
+        except APIError as error:
+            raise BuildFailed(f"the engine refused the build: {error.explanation}", where=str(source)) from None
+        except DockerException as error:
+            raise BuildFailed(f"the build was cut off: {error}", where=str(source)) from None

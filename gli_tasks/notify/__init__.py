@@ -1,0 +1,1 @@
+"""News of a release. Nothing here ever decides."""

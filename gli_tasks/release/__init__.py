@@ -1,0 +1,1 @@
+"""The release: pipeline, record, steps."""

@@ -1,0 +1,120 @@
+"""Keep records in the environment's state bucket: ``releases/<id>.json`` and ``current.json``, by conditional puts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+from gli_tasks.aws import error_code
+from gli_tasks.errors import RecordFailed
+from gli_tasks.release.record import Record, decode, encode
+
+_FOLDER = "releases/"
+_CURRENT = "current.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What ``current.json`` says: the release that was last recorded healthy."""
+
+    release: str
+
+
+def _key(release: str) -> str:
+    return f"{_FOLDER}{release}.json"
+
+
+class Journal:
+    """Writes one release's record after each step; only the release itself may change its record."""
+
+    def __init__(self, s3: Any, bucket: str) -> None:
+        self._s3 = s3
+        self._bucket = bucket
+        self._etag = ""
+        self._lock = threading.Lock()
+
+    def place(self, release: str) -> str:
+        """Return where a release's record is."""
+        return f"s3://{self._bucket}/{_key(release)}"
+
+    def write(self, record: Record) -> None:
+        """Write the record over the version that we wrote last; the first write expects that there is none.
+
+        Raises RecordFailed where someone else wrote it meanwhile, or the bucket is not there or refuses.
+        """
+        with self._lock:
+            condition = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
+            answer = self._put(_key(record.id), encode(record), condition)
+            self._etag = str(answer["ETag"])
+
+    def mark_healthy(self, record: Record) -> None:
+        """Let ``current.json`` name this release. Raises RecordFailed where another release wrote it meanwhile."""
+        import msgspec
+
+        found = self._get(_CURRENT)
+        condition = {"IfMatch": found[1]} if found else {"IfNoneMatch": "*"}
+        self._put(_CURRENT, msgspec.json.encode(Current(record.id)), condition)
+
+    def current(self) -> Record | None:
+        """Return the record of the last healthy release, or None before the first. Raises RecordFailed."""
+        import msgspec
+
+        found = self._get(_CURRENT)
+        return self.read(msgspec.json.decode(found[0], type=Current).release) if found else None
+
+    def read(self, release: str) -> Record:
+        """Return one record. Raises RecordFailed where it is missing or not a record."""
+        found = self._get(_key(release))
+        if not found:
+            raise RecordFailed(
+                "there is no such record", where=self.place(release), remedy="see `invoke release.history`"
+            )
+        try:
+            return decode(found[0])
+        except ValueError as error:
+            raise RecordFailed(f"is not a record: {error}", where=self.place(release)) from None
+
+    def newest(self, limit: int) -> list[Record]:
+        """Return the newest records, the newest first."""
+        names: list[str] = []
+        try:
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_FOLDER):
+                names.extend(str(one["Key"]) for one in page.get("Contents", ()))
+        except self._s3.exceptions.ClientError as error:
+            raise self._failed(error, "read") from None
+        # A release's id begins with its time, so the order of names is the order of releases.
+        newest = sorted((name for name in names if name.endswith(".json")), reverse=True)[:limit]
+        return [self.read(name.removeprefix(_FOLDER).removesuffix(".json")) for name in newest]
+
+    def _get(self, key: str) -> tuple[bytes, str] | None:
+        try:
+            answer = self._s3.get_object(Bucket=self._bucket, Key=key)
+            return answer["Body"].read(), str(answer["ETag"])
+        except self._s3.exceptions.ClientError as error:
+            if error_code(error) in ("NoSuchKey", "404"):
+                return None
+            raise self._failed(error, "read") from None
+
+    def _put(self, key: str, body: bytes, condition: dict[str, str]) -> dict[str, Any]:
+        try:
+            return dict(
+                self._s3.put_object(
+                    Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
+                )
+            )
+        except self._s3.exceptions.ClientError as error:
+            if error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise RecordFailed(
+                    "another process wrote it meanwhile",
+                    where=f"s3://{self._bucket}/{key}",
+                    remedy="see `invoke release.history` for who releases now",
+                ) from None
+            raise self._failed(error, "written") from None
+
+    def _failed(self, error: Exception, verb: str) -> RecordFailed:
+        code = error_code(error)
+        remedy = "allow s3:GetObject, s3:PutObject and s3:ListBucket on it"
+        if code == "NoSuchBucket":
+            remedy = "create it (private, versioned), or check STATE_BUCKET"
+        return RecordFailed(f"the record cannot be {verb}: {error}", where=f"s3://{self._bucket}", remedy=remedy)

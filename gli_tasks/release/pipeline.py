@@ -1,0 +1,179 @@
+"""Run a pipeline: groups in their order, the steps of a group side by side, and on failure the undo in reverse
+order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import replace
+from types import FrameType
+
+from gli_tasks.aws import as_gli_error
+from gli_tasks.errors import GliError, Interrupted, NotRestored, Refused
+from gli_tasks.release.news import tell
+from gli_tasks.release.record import Failure, Outcome, StepOutcome, StepRecord
+from gli_tasks.release.run import Run, timestamp
+from gli_tasks.release.steps import Step
+from gli_tasks.settings.model import Pipeline
+
+_LOOK_S = 0.2
+
+
+def run_pipeline(run: Run, pipeline: Pipeline, steps: Mapping[str, Step]) -> None:
+    """Run every step; the record is written after each.
+
+    Raises the error of the first step that failed, once the steps before it were undone; NotRestored where an undo
+    failed.
+    An error that says "nothing was touched" comes out as a plain failure where something was.
+    """
+    begun: list[str] = []
+    failed_step = ""
+    error: GliError | None = None
+    with _stoppable(run):
+        for group in pipeline:
+            names = (group,) if isinstance(group, str) else group
+            if run.stop.is_set():
+                failed_step, error = names[0], Interrupted("stopped by Ctrl-C before this step")
+                break
+            begun.extend(names)
+            errors = _run_group(run, names, steps)
+            if errors:
+                failed_step, error = next(iter(errors.items()))
+                break
+    if error is None:
+        _finish_healthy(run)
+        return
+    _finish_failed(run, begun, failed_step, error, steps, "notify" in _flat(pipeline))
+
+
+def _flat(pipeline: Pipeline) -> list[str]:
+    return [step for group in pipeline for step in ((group,) if isinstance(group, str) else group)]
+
+
+def _run_group(run: Run, names: tuple[str, ...], steps: Mapping[str, Step]) -> dict[str, GliError]:
+    """Run the steps of a group side by side; every one is finished before the group's errors come back."""
+    errors: dict[str, GliError] = {}
+    with ThreadPoolExecutor(len(names), "step") as pool:
+        futures = {pool.submit(_run_step, run, name, steps[name]): name for name in names}
+        open_futures: set[Future[None]] = set(futures)
+        while open_futures:
+            # A short wait, because a signal's handler runs in this thread only between two waits.
+            done, open_futures = wait(open_futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+            for future in done:
+                error = future.exception()
+                if isinstance(error, GliError):
+                    errors[futures[future]] = error
+                elif error is not None:
+                    raise error
+    return errors
+
+
+def _run_step(run: Run, name: str, step: Step) -> None:
+    started_at, start = timestamp(), time.monotonic()
+    run.progress.started(name)
+    run.update(lambda record: record.with_step(StepRecord(name, StepOutcome.RUNNING, started_at)))
+
+    def ended(outcome: StepOutcome, detail: str) -> None:
+        seconds = round(time.monotonic() - start, 3)
+        clean = run.console.redactor.clean(detail)
+        run.update(lambda record: record.with_step(StepRecord(name, outcome, started_at, seconds, clean)))
+        run.progress.ended(name, str(outcome), clean)
+
+    try:
+        detail = step.act(run)
+    except Exception as error:
+        known = as_gli_error(error)
+        ended(StepOutcome.FAILED, str(known or f"{type(error).__name__}: {error}"))
+        run.save()
+        if known is None:
+            raise
+        raise known from error
+    ended(StepOutcome.DONE, detail)
+    run.save()
+
+
+def _finish_healthy(run: Run) -> None:
+    run.update(
+        lambda record: replace(record, outcome=Outcome.HEALTHY, ended_at=timestamp(), seconds=round(run.elapsed_s(), 3))
+    )
+    run.save()
+    run.journal.mark_healthy(run.record)
+
+
+def _finish_failed(
+    run: Run, begun: list[str], failed_step: str, error: GliError, steps: Mapping[str, Step], notify: bool
+) -> None:
+    serving: list[str] = []
+    not_restored: NotRestored | None = None
+    for name in reversed(begun):
+        undo = steps[name].undo
+        if undo is None:
+            continue
+        try:
+            sentence = undo(run)
+        except Exception as undo_error:
+            known = as_gli_error(undo_error)
+            if known is None:
+                raise
+            not_restored = NotRestored(f"{error}\n{known.what}", where=name, remedy=known.remedy)
+            _note_undo(run, name, StepOutcome.NOT_UNDONE, str(known))
+        else:
+            serving.append(sentence)
+            _note_undo(run, name, StepOutcome.UNDONE, sentence)
+    outcome = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.FAILED
+    clean = run.console.redactor.clean
+    failure = Failure(failed_step, clean(str(not_restored or error)), error.remedy, tuple(serving))
+    run.update(
+        lambda record: replace(
+            record, outcome=outcome, ended_at=timestamp(), seconds=round(run.elapsed_s(), 3), failure=failure
+        )
+    )
+    run.save()
+    if notify:
+        run.console.line(tell(run, outcome))
+    if not_restored is not None:
+        raise not_restored
+    raise _as_seen(error, failed_step, serving, any(steps[name].changes for name in begun))
+
+
+def _note_undo(run: Run, name: str, outcome: StepOutcome, sentence: str) -> None:
+    previous = next(step for step in run.record.steps if step.name == name)
+    detail = run.console.redactor.clean(f"{previous.detail}; undo: {sentence}")
+    run.update(lambda record: record.with_step(replace(previous, outcome=outcome, detail=detail)))
+    run.progress.ended(name, str(outcome), sentence)
+
+
+def _as_seen(error: GliError, step: str, serving: list[str], changed: bool) -> GliError:
+    """Return the error as the operator sees it: with the step, what serves now, and an exit code that is true."""
+    if error.exit_code == 2 and not changed:
+        return Refused(error.what, where=error.where or step, remedy=error.remedy)
+    now = "; ".join(serving) or "the old version serves, untouched"
+    what = f"{error}\n  serving: {now}"
+    return Interrupted(what, where=step) if isinstance(error, Interrupted) else GliError(what, where=step)
+
+
+@contextmanager
+def _stoppable(run: Run) -> Iterator[None]:
+    """Let Ctrl-C (or SIGTERM, as a CI job's cancel sends it) stop the release: once at a safe point, twice at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def asked(_number: int, _frame: FrameType | None) -> None:
+        if run.stop.is_set():
+            os._exit(Interrupted.exit_code)
+        run.stop.set()
+        print("\nstopping at the next safe point; once more stops at once", file=sys.stderr, flush=True)
+
+    before = {number: signal.signal(number, asked) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

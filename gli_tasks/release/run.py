@@ -1,0 +1,103 @@
+"""One release under way: its settings, its record, and the way to tell about it. Threads of one release share it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from gli_tasks.aws import Aws, Call
+from gli_tasks.console import Console
+from gli_tasks.errors import Interrupted
+from gli_tasks.release.journal import Journal
+from gli_tasks.release.progress import Progress
+from gli_tasks.release.record import CallRecord, Record, ServiceRecord
+from gli_tasks.settings.model import Settings
+
+# Two builds at once fill a workstation; more only make each other slow.
+_SIDE_BY_SIDE = 4
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def timestamp(moment: datetime | None = None) -> str:
+    """Return a moment (default: now) as ISO 8601 in UTC, to the millisecond."""
+    return (moment or datetime.now(UTC)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Run:
+    """A release under way. ``stop`` is set when a person asks it to stop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        aws: Aws,
+        console: Console,
+        progress: Progress,
+        journal: Journal,
+        record: Record,
+        started: datetime,
+    ) -> None:
+        self.settings = settings
+        self.aws = aws
+        self.console = console
+        self.progress = progress
+        self.journal = journal
+        self.started = started
+        self.stop = threading.Event()
+        self._record = record
+        self._lock = threading.RLock()
+
+    @property
+    def record(self) -> Record:
+        """Return the record as it stands."""
+        with self._lock:
+            return self._record
+
+    def update(self, change: Callable[[Record], Record]) -> None:
+        """Change the record; it is written with the end of each step, and by ``save``."""
+        with self._lock:
+            self._record = change(self._record)
+
+    def save(self) -> None:
+        """Write the record as it stands. Raises RecordFailed."""
+        # Under the same lock as changes, so that an older state never lands over a newer one.
+        with self._lock:
+            self.journal.write(self._record)
+
+    def service(self, name: str) -> ServiceRecord:
+        """Return what is recorded of one service."""
+        return self.record.services.get(name, ServiceRecord())
+
+    def note_call(self, call: Call) -> None:
+        """Add a call that changed something to the record; the writing of records is no news to itself."""
+        if call.service == "s3" and call.operation == "PutObject":
+            return
+        entry = CallRecord(timestamp(), call.service, call.operation, call.request_id, call.status, call.attempts)
+        self.update(lambda record: _with_call(record, entry))
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until a person asks to stop. Raises Interrupted then."""
+        if self.stop.wait(seconds):
+            raise Interrupted("stopped by Ctrl-C", remedy="start the release again when you are ready")
+
+    def elapsed_s(self) -> float:
+        """Return the seconds since the release began."""
+        return (datetime.now(UTC) - self.started).total_seconds()
+
+    def each(self, items: Mapping[str, Item], act: Callable[[str, Item], Result]) -> dict[str, Result]:
+        """Do the same for several services, side by side and bounded; every one is finished before the first error is
+        raised."""
+        if not items:
+            return {}
+        with ThreadPoolExecutor(min(_SIDE_BY_SIDE, len(items)), "service") as pool:
+            futures = {name: pool.submit(act, name, item) for name, item in items.items()}
+        return {name: future.result() for name, future in futures.items()}
+
+
+def _with_call(record: Record, entry: CallRecord) -> Record:
+    return replace(record, calls=(*record.calls, entry))

@@ -1,0 +1,69 @@
+"""Start a release: look before anything is touched, open the record, run the pipeline."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from gli_tasks.aws import Aws, Call
+from gli_tasks.console import Console
+from gli_tasks.ecs.services import read_services
+from gli_tasks.edge import operator_name
+from gli_tasks.errors import GliError, Refused
+from gli_tasks.release.journal import Journal
+from gli_tasks.release.pipeline import run_pipeline
+from gli_tasks.release.progress import progress_for
+from gli_tasks.release.record import Record
+from gli_tasks.release.run import Run, timestamp
+from gli_tasks.release.steps import STEPS
+from gli_tasks.settings import LoadedSettings
+
+
+def release_id(moment: datetime) -> str:
+    """Return a new release's id: its time in UTC, so that names sort by time, and four digits against a second one."""
+    return f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+
+
+def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, GliError | None, str]:
+    """Run the environment's pipeline; return the record, the error that ended it, and where the record is.
+
+    Raises Refused and other errors of what is wrong before anything was touched.
+    """
+    settings = loaded.settings
+    if not settings.pipeline:
+        raise Refused(
+            f"{settings.project} {settings.environment} has no pipeline",
+            remedy=f"add [pipelines] {settings.environment} to project.toml",
+        )
+    calls: list[Call] = []
+    runs: list[Run] = []
+    aws = Aws(
+        settings.aws.region,
+        settings.aws.account,
+        on_change=lambda call: runs[0].note_call(call) if runs else calls.append(call),
+    )
+    identity = aws.require_account()
+    read_services(aws.client("ecs"), settings.ecs.cluster, [one.service for one in settings.ecs_services.values()])
+    started = datetime.now(UTC)
+    record = Record(
+        id=release_id(started),
+        project=settings.project,
+        environment=settings.environment,
+        who=operator_name(),
+        identity=identity,
+        started_at=timestamp(started),
+        overridden_settings=loaded.overrides,
+    )
+    journal = Journal(aws.client("s3"), settings.state.bucket)
+    flat = [step for group in settings.pipeline for step in ((group,) if isinstance(group, str) else group)]
+    error: GliError | None = None
+    with progress_for(console, flat) as progress:
+        run = Run(settings, aws, console, progress, journal, record, started)
+        runs.append(run)
+        run.save()
+        try:
+            run_pipeline(run, settings.pipeline, STEPS)
+        except GliError as failure:
+            error = failure
+    return replace(run.record), error, journal.place(record.id)

@@ -1,0 +1,72 @@
+"""`release.<environment>`, `release.status` and `release.history`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from invoke import Collection, Context, task
+
+from gli_tasks.edge import aws_for, chosen, confirm, flags, operator, require_present
+
+
+def release_task(environment: str) -> Any:
+    """Return the task that releases to one environment; each environment that a project has gets its own."""
+
+    @task(name=environment, help=flags("project", "yes", "json"))
+    @operator
+    def release(context: Context, project: str | None = None, yes: bool = False, json: bool = False) -> None:
+        from gli_tasks.console import Console
+
+        console = Console()
+        loaded = chosen(environment, project)
+        require_present(loaded)
+        from gli_tasks.release.show import release_question, show_end
+        from gli_tasks.release.start import start_release
+
+        confirm(console, release_question(loaded), loaded, yes)
+        record, error, place = start_release(loaded, console)
+        show_end(console, record, place, json)
+        if error is not None:
+            raise error
+
+    release.__doc__ = f"Release the current commits to {environment}: the whole pipeline, with proof at each step."
+    return release
+
+
+@task(help=flags("env", "project", "json"))
+@operator
+def status(context: Context, env: str | None = None, project: str | None = None, json: bool = False) -> None:
+    """Show what serves now: each service's task definition, tasks and rollout, and the last healthy release."""
+    from gli_tasks.console import Console
+
+    console = Console()
+    loaded = chosen(env, project)
+    require_present(loaded, "aws", "state", "ecs", "services")
+    from gli_tasks.release.show import show_status
+
+    show_status(console, loaded.settings, aws_for(loaded), json)
+
+
+@task(help=flags("env", "project", "json", limit="how many of the newest to show"))
+@operator
+def history(
+    context: Context, env: str | None = None, project: str | None = None, json: bool = False, limit: int = 10
+) -> None:
+    """List the newest releases: when, who, what, and how each ended."""
+    from gli_tasks.console import Console
+
+    console = Console()
+    loaded = chosen(env, project)
+    require_present(loaded, "aws", "state")
+    from gli_tasks.release.show import show_history
+
+    show_history(console, loaded.settings, aws_for(loaded), limit, json)
+
+
+def collection(settings_folder: Path) -> Collection:
+    """Return the collection, with one release task for each environment that any project has."""
+    folder = Path(os.environ.get("GLI_ENV_FOLDER") or settings_folder)
+    environments = sorted({file.stem for file in folder.glob("*/*.env")})
+    return Collection(status, history, *(release_task(environment) for environment in environments))
