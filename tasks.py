@@ -11,6 +11,7 @@ from gli_tasks.git import tasks as git
 from gli_tasks.health import tasks as health
 from gli_tasks.image import tasks as image
 from gli_tasks.notify import tasks as notify
+from gli_tasks.rehearsal import tasks as rehearsal
 from gli_tasks.release import tasks as release
 
 namespace = Collection()
@@ -25,3 +26,4 @@ for name, room in {
 }.items():
     namespace.add_collection(Collection.from_module(room), name=name)
 namespace.add_collection(release.collection(Path(__file__).parent / "env"), name="release")
+namespace.add_collection(rehearsal.collection(), name="rehearse")

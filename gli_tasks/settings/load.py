@@ -26,10 +26,16 @@ BUILT_IN_KEYS = ("IMAGE", "VERSION")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from, and whether the process's environment overrode the file."""
+    """The keys that a value was made of, the file that holds them, and whether the process overrode one of them."""
 
-    source: str
+    file: str
+    keys: tuple[str, ...]
     overridden: bool
+
+    @property
+    def source(self) -> str:
+        """Return file and keys as the operator reads them."""
+        return ", ".join(f"{self.file} {key}" for key in self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ def _load(
         return None
     _check_meaning(settings, toml_file, problems)
     origins = {
-        path: Origin(", ".join(f"{env_file.name} {key}" for key in keys), any(key in overrides for key in keys))
+        path: Origin(env_file.name, keys, any(key in overrides for key in keys))
         for path, keys in keys_of.items()
     }
     absent = tuple(
@@ -315,6 +321,11 @@ def _check_meaning(settings: Settings, toml_file: Path, problems: list[str]) -> 
     if default and default not in settings.ecs_services:
         hint = validation.nearest(default, settings.ecs_services)
         problems.append(f"{toml_file}: load_balancer.default_service: there is no ECS service {default!r}{hint}")
+    cache = settings.cache
+    if cache is not None and cache.transit_encryption and cache.url.startswith("redis://"):
+        problems.append(
+            f"{toml_file}: cache.url: is redis:// while transit_encryption is on, which refuses it; write rediss://"
+        )
     rollout = settings.rollout
     if rollout.minimum_healthy_percent >= rollout.maximum_percent:
         problems.append(

@@ -186,9 +186,10 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class Cache:
-    """The Redis replication group behind the services."""
+    """The Redis replication group behind the services, and the address that they reach it by."""
 
     replication_group: Named
+    url: Annotated[str, Matches(r"rediss?://[^\s/]+\S*", "a redis:// or rediss:// address")]
     transit_encryption: bool = True
 
 

@@ -1,0 +1,1 @@
+"""The embedded twin of AWS on which a whole release is rehearsed."""

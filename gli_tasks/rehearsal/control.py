@@ -1,0 +1,157 @@
+"""The control plane of the twin: moto with our own services in front of it, on one port, and the parts behind them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.ecr.models import ecr_backends
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from gli_tasks.rehearsal.cloud import (
+    AlarmBook,
+    AlarmEvaluator,
+    CloudWatchService,
+    CompletingInvalidations,
+    Elbv2Service,
+    LoadBalancers,
+    LogSink,
+    MetricStore,
+    SecretResolver,
+    Site,
+    SnsNotifier,
+    TargetStates,
+    Topology,
+    balancer_pages,
+)
+from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
+from gli_tasks.rehearsal.ecs.service import EcsService
+from gli_tasks.rehearsal.overrides import ACCESS_KEY
+from gli_tasks.rehearsal.provision import static_sites
+from gli_tasks.rehearsal.registry.client import Credentials
+from gli_tasks.rehearsal.registry.ecr import EcrImages
+from gli_tasks.rehearsal.registry.server import OciRegistry
+from gli_tasks.rehearsal.runtime.contract import Runtime
+from gli_tasks.rehearsal.wire import Gateway, HttpAnswer, HttpRequest, Page
+from gli_tasks.settings import Settings
+
+_NEWS_KEPT = 100
+
+
+class _Handler(WSGIRequestHandler):
+    """Keeps connections open, and writes no line for each request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log(self, type: str, message: str, *args: Any) -> None:
+        """Say nothing."""
+
+
+class Control:
+    """All AWS APIs of the twin. ``endpoint`` answers every service; ``registry`` holds the images."""
+
+    def __init__(self, settings: Settings, folder: Path, time_scale: float) -> None:
+        account, region = settings.aws.account, settings.aws.region
+        self._account, self._region = account, region
+        self._clients: dict[str, Any] = {}
+        self._password = ""
+        self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
+        self.registry = OciRegistry(
+            folder / "registry",
+            authenticate=lambda user, password: user == "AWS" and password == self._password,
+            repository_exists=self._repository_exists,
+            account=account,
+        )
+        metrics = MetricStore(period_scale=time_scale)
+        alarms = AlarmBook(metrics, account=account, region=region, notify=SnsNotifier(account))
+        self._evaluator = AlarmEvaluator(alarms, time.time)
+        balancers = LoadBalancers(account, region)
+        self._targets = TargetStates(balancers, time_scale=time_scale)
+        sites = [Site(site.host, site.bucket, "index.html") for site in static_sites(settings)]
+        self._topology = Topology(balancers, self._targets, time_scale=time_scale, sites=lambda: sites)
+        images = EcrImages(
+            self.registry.store,
+            repository_exists=self._repository_exists,
+            tag_is_immutable=lambda _repository, _tag: False,
+            account=account,
+        )
+        self._time_scale = time_scale
+        self.ecs: EcsControlPlane | None = None
+        self._services = [CloudWatchService(metrics, alarms), Elbv2Service(balancers, self._targets), images]
+        self._pages: dict[str, Page] = {
+            **balancer_pages(self._topology, self._targets, metrics),
+            "/_twin/slack": self._take_news,
+        }
+        self._moto = CompletingInvalidations(
+            DomainDispatcherApplication(create_backend_app), account, time_scale=time_scale
+        )
+
+    def start(self, runtime: Runtime) -> None:
+        """Serve; tasks run on this runtime."""
+        self.ecs = EcsControlPlane(
+            runtime,
+            self._digest_of,
+            self._targets,
+            LogSink(self._account, self._region),
+            SecretResolver(self._account, self._region),
+            time_scale=self._time_scale,
+            account=self._account,
+            region=self._region,
+        )
+        gateway = Gateway(self._moto, [*self._services, EcsService(self.ecs)], self._pages)
+        self._server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=_Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
+        self._thread.start()
+        token = self.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
+        self._password = base64.b64decode(token).decode().partition(":")[2]
+        self.ecs.start()
+        self._evaluator.start()
+
+    def credentials(self) -> Credentials:
+        """Return what the registry takes, as the tasks' agent gets it from ECR."""
+        return Credentials("AWS", self._password)
+
+    def stop(self) -> None:
+        """Stop every task and every part."""
+        if self.ecs is not None:
+            self.ecs.stop()
+            self._evaluator.stop()
+            self._topology.close()
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(5)
+        self.registry.stop()
+
+    def client(self, service: str) -> Any:
+        """Return a client of the twin itself."""
+        if service not in self._clients:
+            self._clients[service] = boto3.client(
+                service,
+                endpoint_url=self.endpoint,
+                region_name=self._region,
+                aws_access_key_id=ACCESS_KEY,
+                aws_secret_access_key=ACCESS_KEY,
+                config=Config(retries={"total_max_attempts": 1}),
+            )
+        return self._clients[service]
+
+    def _repository_exists(self, name: str) -> bool:
+        return name in ecr_backends[self._account][self._region].repositories
+
+    def _digest_of(self, image: str) -> str | None:
+        name, _, tag = image.rpartition(":")
+        return self.registry.store.tags(name.partition("/")[2]).get(tag)
+
+    def _take_news(self, request: HttpRequest) -> HttpAnswer:
+        if request.method == "POST":
+            self.news.append(json.loads(request.body))
+        return HttpAnswer.json(list(self.news))

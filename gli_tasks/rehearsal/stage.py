@@ -1,0 +1,228 @@
+"""Put up the stage of a rehearsal: sources, the twin, the environment in which everything else runs; and take it
+down."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gli_tasks.errors import RehearsalFailed
+from gli_tasks.rehearsal.engines import choose_engine
+from gli_tasks.rehearsal.leftovers import find_leftovers
+from gli_tasks.rehearsal.overrides import overriding, without_real_aws
+from gli_tasks.rehearsal.sources import SampleSource, make_source
+from gli_tasks.rehearsal.stand_ins import npm_folder
+from gli_tasks.rehearsal.twin import Ready
+from gli_tasks.settings import load
+from gli_tasks.settings.load import LoadedSettings, root_folder
+
+LABEL_VARIABLE = "GLI_REHEARSAL"
+TOOL_ROOT = Path(__file__).resolve().parents[2]
+_START_S = 90.0
+_STOP_S = 60.0
+#: The account that a rehearsal uses where the settings name none yet.
+_ACCOUNT = "123456789012"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that is up. ``environment`` is what every program of the rehearsal runs in."""
+
+    label: str
+    folder: Path
+    loaded: LoadedSettings
+    sources: Mapping[str, SampleSource]
+    environment: Mapping[str, str]
+    ready: Ready
+    process: subprocess.Popen[str]
+
+
+def put_up(
+    project: str,
+    environment_name: str,
+    engine: str,
+    *,
+    time_scale: float,
+    outlives_us: bool,
+    say: Callable[[str], None],
+) -> Stage:
+    """Make the sources, start the twin and wait until it is ready.
+
+    ``engine`` is auto, docker or process. Unless ``outlives_us``, the twin ends when this process does, however it
+    ends.
+    Raises RehearsalFailed, with nothing left behind.
+    """
+    label = f"rehearsal-{secrets.token_hex(4)}"
+    folder = Path(tempfile.mkdtemp(prefix=f"gli-{label}-"))
+    # An unprivileged PostgreSQL must be able to pass through.
+    folder.chmod(0o711)
+    try:
+        return _put_up(project, environment_name, engine, label, folder, time_scale, outlives_us, say)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _put_up(
+    project: str,
+    environment_name: str,
+    engine: str,
+    label: str,
+    folder: Path,
+    time_scale: float,
+    outlives_us: bool,
+    say: Callable[[str], None],
+) -> Stage:
+    root = root_folder()
+    # What the operator overrides for real releases must not lead a rehearsal astray, so the files alone count here.
+    plain = load(root, project, environment_name, {})
+    process = without_real_aws(os.environ, plain.settings.values) | {LABEL_VARIABLE: label}
+    chosen, why = choose_engine(engine)
+    say(f"tasks run as {'containers' if chosen == 'docker' else 'local processes'}: {why}")
+    sources = {
+        name: make_source(folder / "sources", name, service, plain.settings.git.branch)
+        for name, service in plain.settings.services.items()
+    }
+    wanted = {f"services.{name}.source": str(source.folder) for name, source in sources.items()}
+    if not plain.settings.aws.account:
+        wanted["aws.account"] = _ACCOUNT
+    process |= overriding(plain, wanted)
+    npm = npm_folder(folder)
+    if npm is not None:
+        say("npm is not installed: a stand-in runs the scripts of package.json")
+        process["PATH"] = f"{npm}{os.pathsep}{process.get('PATH', os.defpath)}"
+    twin = _start_twin(project, environment_name, chosen, label, folder, time_scale, outlives_us, process)
+    try:
+        ready = _wait_ready(twin, folder)
+        process |= _led_to(plain, ready) | {"DOCKER_HOST": ready.docker_host, "AWS_ENDPOINT_URL": ready.endpoint}
+        process["AWS_DEFAULT_REGION"] = plain.settings.aws.region
+        loaded = load(root, project, environment_name, process)
+    except BaseException:
+        _stop_process(twin)
+        raise
+    return Stage(label, folder, loaded, sources, process, ready, twin)
+
+
+def _led_to(plain: LoadedSettings, ready: Ready) -> dict[str, str]:
+    wanted = {
+        "registry.host": ready.registry,
+        "health.connect_to": ready.https,
+        "health.ca_file": ready.authority,
+    }
+    if plain.settings.cache is not None:
+        wanted["cache.url"] = ready.cache
+    for name, service in plain.settings.ecs_services.items():
+        if "BASE_IMAGE" in service.build_arguments:
+            wanted[f"services.{name}.build_arguments.BASE_IMAGE"] = ready.base_image
+    return overriding(plain, wanted)
+
+
+def _start_twin(
+    project: str,
+    environment_name: str,
+    engine: str,
+    label: str,
+    folder: Path,
+    time_scale: float,
+    outlives_us: bool,
+    process: Mapping[str, str],
+) -> subprocess.Popen[str]:
+    argv = [
+        sys.executable,
+        *("-m", "gli_tasks.rehearsal.twin"),
+        *("--project", project),
+        *("--environment", environment_name),
+        *("--folder", str(folder)),
+        *("--engine", engine),
+        *("--time-scale", str(time_scale)),
+        *("--label", label),
+    ]
+    if not outlives_us:
+        argv.append("--until-stdin-closes")
+    with (folder / "twin-errors.log").open("wb") as errors:
+        return subprocess.Popen(
+            argv,
+            cwd=TOOL_ROOT,
+            env=dict(process) | {"MOTO_ACCOUNT_ID": _account(project, environment_name, process)},
+            stdin=subprocess.DEVNULL if outlives_us else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def _account(project: str, environment_name: str, process: Mapping[str, str]) -> str:
+    return load(root_folder(), project, environment_name, process).settings.aws.account
+
+
+def _wait_ready(twin: subprocess.Popen[str], folder: Path) -> Ready:
+    import msgspec
+
+    assert twin.stdout is not None
+    readable, _, _ = select.select([twin.stdout], [], [], _START_S)
+    line = twin.stdout.readline() if readable else ""
+    try:
+        return msgspec.json.decode(line, type=Ready)
+    except msgspec.MsgspecError:
+        errors = (folder / "twin-errors.log").read_text(errors="replace")[-3_000:].strip()
+        raise RehearsalFailed(f"the twin did not start: {errors or 'it said nothing'}") from None
+
+
+def take_down(stage: Stage) -> tuple[str, ...]:
+    """Stop the twin, remove its folder, and return a sentence for each thing that it left behind."""
+    _stop_process(stage.process)
+    shutil.rmtree(stage.folder, ignore_errors=True)
+    addresses = (
+        stage.ready.endpoint.removeprefix("http://"),
+        stage.ready.registry,
+        stage.ready.http,
+        stage.ready.https,
+    )
+    return find_leftovers(stage.label, stage.folder, addresses, stage.ready.engine)
+
+
+def _stop_process(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    if process.stdin:
+        process.stdin.close()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        # Its children die with it: the kernel and the warden see to that.
+        process.kill()
+        process.wait(_STOP_S)
+    if process.stdout:
+        process.stdout.close()
+
+
+def take_down_by_pid(pid: int, label: str, folder: Path, addresses: tuple[str, ...], engine: str) -> tuple[str, ...]:
+    """Stop a twin that another process started; return a sentence for each thing that it left behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_S
+    while _alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    if _alive(pid):
+        os.kill(pid, signal.SIGKILL)
+    shutil.rmtree(folder, ignore_errors=True)
+    return find_leftovers(label, folder, addresses, engine)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"

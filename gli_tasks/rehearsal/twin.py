@@ -1,0 +1,147 @@
+"""The twin's control process: ``python -m gli_tasks.rehearsal.twin --project gli --environment prod --folder F ...``.
+
+Starts every part, creates what the environment's settings name, prints one line of JSON that says where everything
+is, and
+runs until SIGTERM or until its standard input closes. Every child dies with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gli_tasks.rehearsal.balancing import BalancerProcess
+from gli_tasks.rehearsal.cache import Cache
+from gli_tasks.rehearsal.certificates import make_certificates
+from gli_tasks.rehearsal.control import Control
+from gli_tasks.rehearsal.database import Database, Role
+from gli_tasks.rehearsal.engines import start_engines
+from gli_tasks.rehearsal.provision import Reachable, provision
+from gli_tasks.rehearsal.runtime.children import Children
+from gli_tasks.settings import load
+from gli_tasks.settings.load import root_folder
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the twin is to run. ``engine`` is docker or process; ``time_scale`` multiplies every duration of AWS's."""
+
+    project: str
+    environment: str
+    folder: Path
+    engine: str
+    time_scale: float
+    label: str
+    until_stdin_closes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Where everything is. Addresses are ``host:port``."""
+
+    endpoint: str
+    registry: str
+    docker_host: str
+    http: str
+    https: str
+    authority: str
+    cache: str
+    engine: str
+    base_image: str
+    pid: int
+
+
+def parse_options(arguments: list[str]) -> Options:
+    """Read the command line. Exits with 2 on a wrong one."""
+    parser = argparse.ArgumentParser(prog="twin", description="The embedded twin of AWS.")
+    parser.add_argument("--project", required=True)
+    parser.add_argument("--environment", required=True)
+    parser.add_argument("--folder", type=Path, required=True, help="where everything is kept")
+    parser.add_argument("--engine", choices=("docker", "process"), required=True)
+    parser.add_argument("--time-scale", type=float, default=0.05)
+    parser.add_argument("--label", required=True, help="marks all that this twin starts")
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this")
+    return Options(**vars(parser.parse_args(arguments)))
+
+
+@contextlib.contextmanager
+def running(options: Options, process: Mapping[str, str]) -> Iterator[Ready]:
+    """Run the twin for as long as the context lasts; every part is stopped at its end, in reverse order."""
+    settings = load(root_folder(process), options.project, options.environment, process).settings
+    with contextlib.ExitStack() as stack:
+        children = Children()
+        stack.callback(children.close)
+        control = Control(settings, options.folder, options.time_scale)
+        stack.callback(control.stop)
+        engines = start_engines(
+            options.engine, options.folder, control.registry.address, control.credentials, options.label
+        )
+        stack.callback(engines.close)
+        certificates = make_certificates(
+            options.folder, sorted({service.host for service in settings.services.values()} | {*engines.addresses})
+        )
+        database = Database(options.folder / "database", engines.addresses, children.adopt)
+        stack.callback(database.stop)
+        cache = Cache(engines.tasks_reach, certificates)
+        stack.callback(cache.stop)
+        control.start(engines.runtime)
+        role = Role("app", secrets.token_urlsafe(18), settings.database.name if settings.database else "app")
+        database.create(role)
+        reachable = Reachable(engines.tasks_reach, database.port, role, f"{control.endpoint}/_twin/slack")
+        provision(settings, control.client, reachable)
+        balancer = BalancerProcess(control.endpoint, certificates, children)
+        stack.callback(balancer.stop)
+        yield Ready(
+            endpoint=control.endpoint,
+            registry=control.registry.address,
+            docker_host=engines.docker_host,
+            http=balancer.http,
+            https=balancer.https,
+            authority=str(certificates.authority),
+            cache=f"rediss://{engines.tasks_reach}:{cache.port}",
+            engine=options.engine,
+            base_image=engines.base_image,
+            pid=os.getpid(),
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Run until SIGTERM or the end of standard input."""
+    options = parse_options(arguments)
+    logging.basicConfig(
+        filename=options.folder / "twin.log", level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
+    )
+    stop = threading.Event()
+
+    def asked(_number: int, _frame: Any) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, asked)
+    # Ctrl-C reaches the whole terminal; the rehearsal decides when the twin ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def until_stdin_closes() -> None:
+        sys.stdin.read()
+        stop.set()
+
+    if options.until_stdin_closes:
+        threading.Thread(target=until_stdin_closes, daemon=True).start()
+    with running(options, os.environ) as ready:
+        print(json.dumps(asdict(ready)), flush=True)
+        stop.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
