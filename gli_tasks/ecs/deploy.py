@@ -87,9 +87,11 @@ def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Judgement]:
-    """Follow deployments, by service name, until each has ended; one describe call a poll for up to ten services.
+    """Follow deployments, by service name, until each has ended or one has failed; one describe call a poll for ten
+    services.
 
-    Returns how each ended; one that still runs when ``timeout_s`` is over comes back as running.
+    Returns how each stands; one that still runs when ``timeout_s`` is over, or when another has failed, comes back as
+    running.
     """
     deadline = clock() + timeout_s
     last: dict[str, Judgement] = {}
@@ -101,7 +103,9 @@ def follow(
             if last.get(name) != judgement:
                 on_change(name, judgement)
             last[name] = judgement
-        if all(one.progress is not Progress.RUNNING for one in last.values()) or clock() >= deadline:
+        ended = [one.progress for one in last.values() if one.progress is not Progress.RUNNING]
+        failed = any(progress is not Progress.COMPLETED for progress in ended)
+        if failed or len(ended) == len(last) or clock() >= deadline:
             return last
         sleep(max(0.0, poll_s - (clock() - asked)))
 
@@ -114,7 +118,10 @@ def require_completed(
     Raises RolloutFailed with the reason of each service that failed, its stopped tasks' reasons and its newest events.
     """
     failures: list[str] = []
+    one_failed = any(one.progress in (Progress.FAILED, Progress.REPLACED) for one in ended.values())
     for name, judgement in ended.items():
+        if judgement.progress is Progress.RUNNING and one_failed:
+            continue
         if judgement.progress is Progress.COMPLETED:
             tasks = read_tasks(ecs, cluster, name, "RUNNING")
             if name in expected:

@@ -117,6 +117,8 @@ def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
     mine = next((one for one in service.deployments if one.id == deployment_id), None)
     primary = service.primary
     if mine is None:
+        if primary and "circuit breaker" in primary.rollout_reason:
+            return Judgement(Progress.FAILED, f"{primary.rollout_reason} ({deployment_id} failed)")
         now = f"; the primary deployment is {primary.id}, {primary.rollout_reason}" if primary else ""
         return Judgement(Progress.REPLACED, f"deployment {deployment_id} is gone{now}")
     if mine.rollout_state == "FAILED":
