@@ -38,6 +38,7 @@ from gli_tasks.rehearsal.overrides import ACCESS_KEY
 from gli_tasks.rehearsal.provision import static_sites
 from gli_tasks.rehearsal.registry.client import Credentials
 from gli_tasks.rehearsal.registry.ecr import EcrImages
+from gli_tasks.rehearsal.registry.manifest import Manifest
 from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.rehearsal.runtime.contract import Runtime
 from gli_tasks.rehearsal.wire import Gateway, HttpAnswer, HttpRequest, Page
@@ -64,10 +65,14 @@ class Control:
         self._clients: dict[str, Any] = {}
         self._password = ""
         self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
+        self._pushes_are_unpullable = False
+        self._unpullable: set[str] = set()
         self.registry = OciRegistry(
             folder / "registry",
             authenticate=lambda user, password: user == "AWS" and password == self._password,
             repository_exists=self._repository_exists,
+            on_push=self._note_push,
+            is_pullable=lambda _repository, digest: digest not in self._unpullable,
             account=account,
         )
         metrics = MetricStore(period_scale=time_scale)
@@ -89,6 +94,7 @@ class Control:
         self._pages: dict[str, Page] = {
             **balancer_pages(self._topology, self._targets, metrics),
             "/_twin/slack": self._take_news,
+            "/_twin/faults": self._take_fault,
         }
         self._moto = CompletingInvalidations(
             DomainDispatcherApplication(create_backend_app), account, time_scale=time_scale
@@ -155,3 +161,11 @@ class Control:
         if request.method == "POST":
             self.news.append(json.loads(request.body))
         return HttpAnswer.json(list(self.news))
+
+    def _take_fault(self, request: HttpRequest) -> HttpAnswer:
+        self._pushes_are_unpullable = bool(json.loads(request.body)["unpullable"])
+        return HttpAnswer.json({})
+
+    def _note_push(self, _repository: str, _reference: str, manifest: Manifest) -> None:
+        if self._pushes_are_unpullable:
+            self._unpullable.add(manifest.digest)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from gli_tasks.errors import RehearsalFailed
-from gli_tasks.rehearsal.stage import TOOL_ROOT, Stage
+from gli_tasks.rehearsal.stage import Stage
 from gli_tasks.rehearsal.verdict import Traffic, WebSocketTraffic
 
 _START_S = 15.0
@@ -30,7 +29,6 @@ class LoadProcess:
     def __enter__(self) -> LoadProcess:
         services = self._stage.loaded.settings.ecs_services
         argv = [
-            sys.executable,
             *("-m", "gli_tasks.rehearsal.load"),
             *("--target", self._stage.ready.https),
             *("--scheme", "https"),
@@ -44,15 +42,7 @@ class LoadProcess:
         if websocket is not None:
             argv += ["--websocket-host", websocket.host]
         with (self._stage.folder / "load.log").open("wb") as log:
-            self._process = subprocess.Popen(
-                argv,
-                cwd=TOOL_ROOT,
-                env=dict(self._stage.environment),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+            self._process = self._stage.start(argv, stdin=subprocess.PIPE, stdout=log, stderr=log)
         return self
 
     def __exit__(
@@ -72,6 +62,7 @@ class LoadProcess:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(_STOP_S)
+        self._stage.ended(process)
 
     def wait_for_traffic(self) -> None:
         """Wait until requests are being served. Raises RehearsalFailed where none is."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import signal
 import ssl
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,7 +18,7 @@ from gli_tasks.errors import RehearsalFailed
 from gli_tasks.rehearsal import stage as stages
 from gli_tasks.rehearsal.faults import Fault
 from gli_tasks.rehearsal.load_process import LoadProcess
-from gli_tasks.rehearsal.stage import TOOL_ROOT, Stage
+from gli_tasks.rehearsal.stage import Stage
 from gli_tasks.rehearsal.verdict import Promise, StepTime, Verdict, broken_promises
 
 OLD_VERSION = "1.0.0"
@@ -96,24 +94,25 @@ def bring_up_old(stage: Stage) -> None:
     """Commit the old version and bring it up. Raises RehearsalFailed with what was said."""
     commit_version(stage, OLD_VERSION, {})
     settings = stage.loaded.settings
-    done = subprocess.run(
-        [
-            sys.executable,
-            *("-m", "gli_tasks.rehearsal.first_version"),
-            *("--project", settings.project),
-            *("--environment", settings.environment),
-        ],
-        cwd=TOOL_ROOT,
-        env=dict(stage.environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=_RELEASE_S,
-        start_new_session=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise RehearsalFailed(f"the old version did not come up:\n{done.stderr[-4_000:]}")
+    argv = [
+        *("-m", "gli_tasks.rehearsal.first_version"),
+        *("--project", settings.project),
+        *("--environment", settings.environment),
+    ]
+    log = stage.folder / "first-version.log"
+    with log.open("wb") as output:
+        process = stage.start(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            exit_code = process.wait(_RELEASE_S)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            stage.ended(process)
+    if exit_code != 0:
+        said = log.read_text(errors="replace")[-4_000:]
+        raise RehearsalFailed(f"the old version did not come up:\n{said}")
 
 
 def _play(script: Script, stage: Stage, say: Callable[[str], None]) -> Verdict:
@@ -173,42 +172,34 @@ def _release(stage: Stage, say: Callable[[str], None]) -> _Released:
     """Run ``invoke release.<environment>`` as an operator does, in a process of its own."""
     settings = stage.loaded.settings
     start = time.monotonic()
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            *("-m", "invoke", f"release.{settings.environment}"),
-            *("--project", settings.project, "--yes", "--json"),
-        ],
-        cwd=TOOL_ROOT,
-        env=dict(stage.environment) | {"PYTHONUNBUFFERED": "1"},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    argv = [
+        *("-m", "invoke", f"release.{settings.environment}"),
+        *("--project", settings.project, "--yes", "--json"),
+    ]
+    process = stage.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
-    answer: list[str] = []
+    answer: list[bytes] = []
     reader = threading.Thread(target=lambda stream: answer.append(stream.read()), args=(process.stdout,), daemon=True)
     reader.start()
     deadline = threading.Timer(_RELEASE_S, process.kill)
     deadline.start()
     try:
         for line in process.stderr:
-            say(f"  {line.rstrip()}")
+            say(f"  {line.decode(errors='replace').rstrip()}")
         exit_code = process.wait()
     except BaseException:
         # The world that this release works on is about to vanish, so it gets no time to tidy up.
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait()
         raise
     finally:
         deadline.cancel()
+        stage.ended(process)
         reader.join(5)
         process.stderr.close()
         process.stdout.close()
-    text = "".join(answer)
+    text = b"".join(answer)
     try:
         record = json.loads(text) if text.strip() else {}
     except ValueError:

@@ -13,14 +13,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gli_tasks.errors import RehearsalFailed
 from gli_tasks.rehearsal.engines import choose_engine
 from gli_tasks.rehearsal.leftovers import find_leftovers
 from gli_tasks.rehearsal.overrides import overriding, without_real_aws
+from gli_tasks.rehearsal.runtime.children import Children
 from gli_tasks.rehearsal.sources import SampleSource, make_source
 from gli_tasks.rehearsal.stand_ins import npm_folder
 from gli_tasks.rehearsal.twin import Ready
@@ -35,6 +37,9 @@ _STOP_S = 60.0
 _ACCOUNT = "123456789012"
 
 
+Started = subprocess.Popen[bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class Stage:
     """A stage that is up. ``environment`` is what every program of the rehearsal runs in."""
@@ -46,6 +51,25 @@ class Stage:
     environment: Mapping[str, str]
     ready: Ready
     process: subprocess.Popen[str]
+    children: Children
+
+    def start(self, argv: Sequence[str], *, stdin: int, stdout: int | IO[bytes], stderr: int | IO[bytes]) -> Started:
+        """Start a Python program of the rehearsal; it dies with this process, however that ends."""
+        process = subprocess.Popen(
+            [sys.executable, *argv],
+            cwd=TOOL_ROOT,
+            env={**self.environment, "PYTHONUNBUFFERED": "1"},
+            stdin=stdin,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        )
+        self.children.adopt(process)
+        return process
+
+    def ended(self, process: Started) -> None:
+        """Note that a started program has been waited for."""
+        self.children.forget(process.pid)
 
 
 def put_up(
@@ -111,7 +135,7 @@ def _put_up(
     except BaseException:
         _stop_process(twin)
         raise
-    return Stage(label, folder, loaded, sources, process, ready, twin)
+    return Stage(label, folder, loaded, sources, process, ready, twin, Children())
 
 
 def _led_to(plain: LoadedSettings, ready: Ready) -> dict[str, str]:
@@ -182,6 +206,7 @@ def _wait_ready(twin: subprocess.Popen[str], folder: Path) -> Ready:
 
 def take_down(stage: Stage) -> tuple[str, ...]:
     """Stop the twin, remove its folder, and return a sentence for each thing that it left behind."""
+    stage.children.close()
     _stop_process(stage.process)
     shutil.rmtree(stage.folder, ignore_errors=True)
     addresses = (

@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import sys
 import threading
@@ -140,6 +141,9 @@ def main(arguments: list[str]) -> int:
     with running(options, os.environ) as ready:
         print(json.dumps(asdict(ready)), flush=True)
         stop.wait()
+    if options.until_stdin_closes:
+        # Whoever started this may be gone without having been able to tidy up.
+        shutil.rmtree(options.folder, ignore_errors=True)
     return 0
 
 

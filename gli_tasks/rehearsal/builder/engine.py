@@ -279,7 +279,9 @@ def _login(request: HttpRequest) -> HttpResponse:
         with RegistryClient(registry, Credentials(user, password)) as client:
             client.check()
     except RegistryError as error:
-        status = HTTPStatus.UNAUTHORIZED if error.code == "UNAUTHORIZED" else HTTPStatus.INTERNAL_SERVER_ERROR
+        status = (
+            HTTPStatus.UNAUTHORIZED if error.code in ("UNAUTHORIZED", "DENIED") else HTTPStatus.INTERNAL_SERVER_ERROR
+        )
         raise _Refusal(status, f"login attempt to http://{registry}/v2/ failed: {error}") from error
     return _json_response({"IdentityToken": "", "Status": "Login Succeeded"})
 

@@ -119,7 +119,7 @@ def _progress(short: str, current: int, total: int) -> dict[str, object]:
 
 def _wording(error: RegistryError, credentials: Credentials | None) -> str:
     if error.code == "UNAUTHORIZED":
-        return "unauthorized: authentication required" if credentials else "no basic auth credentials"
+        return f"unauthorized: {error}" if credentials else "no basic auth credentials"
     if error.status == 0:
         return str(error)
     return f"{error.code.lower().replace('_', ' ')}: {error}"

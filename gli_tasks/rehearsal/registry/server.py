@@ -50,7 +50,8 @@ class OciRegistry:
     """An OCI registry on a port of its own.
 
     ``authenticate(user, password)`` admits a client; ``repository_exists(name)`` and ``tag_is_immutable(name, tag)``
-    are the repositories' own facts; ``on_push(repository, reference, manifest)`` is called after each manifest is kept.
+    are the repositories' own facts; ``is_pullable(repository, digest)`` may withhold an image from those who ask for
+    it, as if it had been pruned; ``on_push(repository, reference, manifest)`` is called after each manifest is kept.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class OciRegistry:
         authenticate: Callable[[str, str], bool],
         repository_exists: Callable[[str], bool],
         tag_is_immutable: Callable[[str, str], bool] = lambda _repository, _tag: False,
+        is_pullable: Callable[[str, str], bool] = lambda _repository, _digest: True,
         on_push: Callable[[str, str, Manifest], None] = lambda _repository, _reference, _manifest: None,
         account: str = "000000000000",
         host: str = "127.0.0.1",
@@ -70,6 +72,7 @@ class OciRegistry:
         self._authenticate = authenticate
         self._repository_exists = repository_exists
         self._tag_is_immutable = tag_is_immutable
+        self._is_pullable = is_pullable
         self._on_push = on_push
         self._account = account
         self._server = HttpServer(self._answer, (host, port), SOFTWARE)
@@ -91,9 +94,13 @@ class OciRegistry:
         return HttpResponse(response.status, headers, response.body)
 
     def _route(self, request: HttpRequest) -> HttpResponse:
-        user, password = _basic_credentials(request.headers)
-        if not self._authenticate(user, password):
+        credentials = _basic_credentials(request.headers)
+        if credentials is None:
             raise RegistryAnswer(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "authentication required")
+        if not self._authenticate(*credentials):
+            # As ECR does. An engine gives up at once, whereas after a 401 it tries again for 50 seconds.
+            message = "Your authorization token has expired. Reauthenticate and try again."
+            raise RegistryAnswer(HTTPStatus.FORBIDDEN, "DENIED", message)
         if request.path in ("/v2/", "/v2"):
             return _json_response(HTTPStatus.OK, {})
         if request.path == "/v2/_catalog":
@@ -217,7 +224,7 @@ class OciRegistry:
                 raise _manifest_unknown()
             return HttpResponse(HTTPStatus.ACCEPTED)
         manifest = self.store.manifest(repository, reference)
-        if manifest is None:
+        if manifest is None or (request.method == "GET" and not self._is_pullable(repository, manifest.digest)):
             raise _manifest_unknown()
         headers = {
             "Content-Type": manifest.media_type,
@@ -281,14 +288,14 @@ def _manifest_unknown() -> RegistryAnswer:
     return RegistryAnswer(HTTPStatus.NOT_FOUND, "MANIFEST_UNKNOWN", "Requested image not found")
 
 
-def _basic_credentials(headers: Mapping[str, str]) -> tuple[str, str]:
+def _basic_credentials(headers: Mapping[str, str]) -> tuple[str, str] | None:
     scheme, _, encoded = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return "", ""
+        return None
     try:
         user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except (binascii.Error, UnicodeDecodeError):
-        return "", ""
+        return None
     return user, password
 
 

@@ -65,7 +65,8 @@ class EngineContainer:
         self._api = client.api
         self._stop_signal = stop_signal
         self._output = output
-        self._lines = LogLines(write_log)
+        # Standard output and error are cut into lines apart, as the engine's log drivers do.
+        self._lines = (LogLines(write_log), LogLines(write_log))
         self._health = ContainerHealth.UNKNOWN
         self._exit: ContainerExit | None = None
         self._ended = threading.Event()
@@ -104,13 +105,15 @@ class EngineContainer:
 
     def _follow(self) -> None:
         try:
-            for data in self._output:
-                self._lines.feed(data)
+            for pieces in self._output:
+                for lines, data in zip(self._lines, pieces, strict=True):
+                    lines.feed(data or b"")
         except (DockerException, OSError):
             LOG.warning("the log of container %s broke off", self.runtime_id[:12], exc_info=True)
         finally:
             self._output.close()
-        self._lines.end()
+        for lines in self._lines:
+            lines.end()
         try:
             code = int(self._api.wait(self.runtime_id, timeout=None)["StatusCode"])
             state = self._api.inspect_container(self.runtime_id)["State"]
@@ -171,7 +174,7 @@ class ContainerRuntime:
             config = self._client.api.inspect_image(image)["Config"]
             container_id = self._create(spec, image)
             # Attached before the start: following the engine's log file would miss a last line without an end.
-            output = self._client.api.attach(container_id, stdout=True, stderr=True, stream=True)
+            output = self._client.api.attach(container_id, stdout=True, stderr=True, stream=True, demux=True)
             self._client.api.start(container_id)
         except (DockerException, OSError) as error:
             if output is not None:
