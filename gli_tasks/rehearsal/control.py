@@ -126,11 +126,15 @@ class Control:
         """Return what the registry takes, as the tasks' agent gets it from ECR."""
         return Credentials("AWS", self._password)
 
-    def stop(self) -> None:
-        """Stop every task and every part."""
+    def stop_tasks(self) -> None:
+        """Stop every task; nothing is started from here on. Comes before the runtime's own end."""
         if self.ecs is not None:
             self.ecs.stop()
             self._evaluator.stop()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        if self.ecs is not None:
             self._topology.close()
             self._server.shutdown()
             self._server.server_close()

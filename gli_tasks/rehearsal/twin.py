@@ -97,6 +97,7 @@ def running(options: Options, process: Mapping[str, str]) -> Iterator[Ready]:
         cache = Cache(engines.tasks_reach, certificates)
         stack.callback(cache.stop)
         control.start(engines.runtime)
+        stack.callback(control.stop_tasks)
         role = Role("app", secrets.token_urlsafe(18), settings.database.name if settings.database else "app")
         database.create(role)
         reachable = Reachable(engines.tasks_reach, database.port, role, f"{control.endpoint}/_twin/slack")

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import docker
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from docker.errors import APIError, DockerException, NotFound
 from docker.types import LogConfig
 from docker.types.daemon import CancellableStream
 
@@ -228,11 +228,7 @@ class ContainerRuntime:
     def _pull(self, image: str) -> tuple[str, str]:
         """Return the reference by digest, and the digest."""
         reference = own_reference(image, self._registry)
-        if reference.digest is not None:
-            pinned = f"{reference.name}@{reference.digest}"
-            with contextlib.suppress(ImageNotFound):
-                self._client.api.inspect_image(pinned)
-                return pinned, reference.digest
+        # Asked for each time, as by Fargate, which keeps no images: what the registry lost must not start from a cache.
         credentials = self._credentials()
         auth = {"username": credentials.user, "password": credentials.password}
         digest = reference.digest or ""

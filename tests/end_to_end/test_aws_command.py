@@ -1,0 +1,118 @@
+"""AWS's own command works against the twin."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import missing
+from tests.end_to_end.conftest import ROOT, invoke, traces, wait_until_gone
+
+pytestmark = pytest.mark.end_to_end
+
+CLUSTER = "production-gli-cluster"
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """Put the twin up by `rehearse.up`, give the environment that it writes, and take it down."""
+    before = traces()
+    state = ROOT / ".rehearsal"
+    assert not state.exists(), "a twin is up already"
+    up = invoke("rehearse.up", "--engine", "process")
+    assert up.returncode == 0, up.stderr
+    try:
+        done = subprocess.run(
+            ["sh", "-c", f". {shlex.quote(str(state / 'environment'))} && env -0"],
+            capture_output=True,
+            check=True,
+        )
+        yield dict(pair.split("=", 1) for pair in done.stdout.decode().split("\0") if "=" in pair)
+    finally:
+        down = invoke("rehearse.down")
+    assert down.returncode == 0, down.stderr
+    assert not state.exists()
+    assert not wait_until_gone(before)
+
+
+def commands() -> list[str]:
+    """Return every `aws` command that is here: those that GLI_AWS_COMMANDS names, else the one on PATH."""
+    named = [path for path in os.environ.get("GLI_AWS_COMMANDS", "").split(":") if path]
+    found = shutil.which("aws")
+    return named or ([found] if found else [])
+
+
+def aws(command: str, environment: dict[str, str], *words: str) -> str:
+    done = subprocess.run(
+        # Version 2.9 of the command does not know AWS_ENDPOINT_URL yet.
+        [command, "--endpoint-url", environment["AWS_ENDPOINT_URL"], *words],
+        env={**environment, "AWS_PAGER": ""},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(params=[1, 2])
+def command(request: pytest.FixtureRequest) -> str:
+    """Return an `aws` command of this major version."""
+    for path in commands():
+        version = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
+        if version.startswith(f"aws-cli/{request.param}."):
+            return path
+    missing(f"version {request.param} of the aws command (GLI_AWS_COMMANDS)")
+    raise AssertionError
+
+
+def test_ecs(command: str, environment: dict[str, str]) -> None:
+    aws(
+        command, environment, "ecs", "wait", "services-stable", "--cluster", CLUSTER, "--services", "production-gli-api"
+    )
+    tasks = json.loads(aws(command, environment, "ecs", "list-tasks", "--cluster", CLUSTER, "--output", "json"))
+    described = json.loads(
+        aws(command, environment, "ecs", "describe-tasks", "--cluster", CLUSTER, "--tasks", *tasks["taskArns"])
+    )
+    assert {task["lastStatus"] for task in described["tasks"]} == {"RUNNING"}
+    assert all(task["containers"][0]["imageDigest"].startswith("sha256:") for task in described["tasks"])
+
+
+def test_target_health(command: str, environment: dict[str, str]) -> None:
+    query = ("--query", "TargetGroups[0].TargetGroupArn", "--output", "text")
+    group = aws(command, environment, "elbv2", "describe-target-groups", "--names", "gli-prod-api-tg", *query).strip()
+    health = json.loads(aws(command, environment, "elbv2", "describe-target-health", "--target-group-arn", group))
+    states = [one["TargetHealth"]["State"] for one in health["TargetHealthDescriptions"]]
+    assert states == ["healthy", "healthy"]
+
+
+def test_logs(command: str, environment: dict[str, str]) -> None:
+    version = subprocess.run([command, "--version"], capture_output=True, text=True, check=True).stdout
+    if version.startswith("aws-cli/1."):
+        # Version 1 has no `logs tail`; this is what it has.
+        found = aws(command, environment, "logs", "filter-log-events", "--log-group-name", "/ecs/production-gli-api")
+    else:
+        found = aws(command, environment, "logs", "tail", "/ecs/production-gli-api", "--since", "10m")
+    assert "version 1.0.0 listens" in found
+
+
+def test_s3(command: str, environment: dict[str, str]) -> None:
+    assert "index.html" in aws(command, environment, "s3", "ls", "s3://gli-user-frontend-production")
+
+
+def test_the_tool_itself_works_in_that_environment(environment: dict[str, str]) -> None:
+    shown = invoke("release.status", "-e", "prod", "--json", environment=environment)
+    assert shown.returncode == 0, shown.stderr
+    services = json.loads(shown.stdout)["services"]
+    assert [(one["service"], one["running"]) for one in services] == [("api", 2), ("websocket", 2)]
+    checked = invoke("health.check", "-e", "prod", environment=environment)
+    assert checked.returncode == 0, checked.stderr
+    assert Path(environment["CA_FILE"]).is_file()
