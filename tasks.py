@@ -1,8 +1,12 @@
 """The root of all tasks: which collections exist. `invoke --list` shows them."""
 
+import sys
 from pathlib import Path
 
 from invoke import Collection
+
+# Invoke forbids Python to keep what it compiled, and would so compile this tool anew for every command.
+sys.dont_write_bytecode = False
 
 from gli_tasks.build import tasks as build
 from gli_tasks.config import tasks as config
