@@ -16,7 +16,10 @@ _READ_EXCEPTIONS = frozenset({"BatchCheckLayerAvailability", "GetAuthorizationTo
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call that changes something: what was asked, its request id, and the HTTP status of the answer."""
+    """One call that changes something: what was asked, its request id, and the HTTP status of the answer.
+
+    Status 0 says that no answer came: whether the call was carried out is not known.
+    """
 
     service: str
     operation: str
@@ -33,17 +36,21 @@ def is_read(operation: str) -> bool:
 class Aws:
     """A session for one account and region.
 
-    ``on_change`` is told of every call that changes something, after its answer came. Threads share the clients:
-    eight sessions take four times as long to make as one session's eight clients, and twice the memory.
+    Threads share the clients: eight sessions take four times as long to make as one session's eight clients, and twice
+    the memory.
     """
 
-    def __init__(self, region: str, account: str, on_change: Callable[[Call], None] | None = None) -> None:
+    def __init__(self, region: str, account: str) -> None:
         self.region = region
         self.account = account
-        self._on_change = on_change
+        self._on_change: Callable[[Call], None] | None = None
         self._lock = threading.Lock()
         self._session: Any = None
         self._clients: dict[str, Any] = {}
+
+    def tell_changes(self, on_change: Callable[[Call], None]) -> None:
+        """Tell ``on_change`` of every call that changes something from now on, once its answer came or was lost."""
+        self._on_change = on_change
 
     def client(self, service: str) -> Any:
         """Return the client of a service, made on first use."""
@@ -59,8 +66,8 @@ class Aws:
 
         if self._session is None:
             self._session = Session()
-            if self._on_change is not None:
-                self._session.register("after-call", self._record)
+            self._session.register("after-call", self._record)
+            self._session.register("after-call-error", self._record_lost)
         config = Config(
             region_name=self.region,
             connect_timeout=5,
@@ -87,6 +94,12 @@ class Aws:
                 attempts=int(metadata.get("RetryAttempts", 0)) + 1,
             )
         )
+
+    def _record_lost(self, event_name: str, **_: Any) -> None:
+        # botocore names the event after-call-error.<service id>.<operation>.
+        service, operation = event_name.split(".")[1:3]
+        if self._on_change is not None and not is_read(operation):
+            self._on_change(Call(service, operation, request_id="", status=0, attempts=1))
 
     def require_account(self) -> str:
         """Return who we are, having made sure that the credentials belong to the settings' account. Raises Refused."""
@@ -132,9 +145,11 @@ def as_gli_error(error: Exception) -> GliError | None:
 
 def _from_client_error(error: Any) -> GliError:
     code = error_code(error)
-    message = str(error.response["Error"].get("Message", ""))
+    # An answer that did not come from AWS, as a proxy's page, may say nothing in its way.
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", "")
+    message = str(error.response.get("Error", {}).get("Message", "")) or f"status {status}"
     request_id = str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
-    text = f"AWS refused {error.operation_name} with {code}: {message}"
+    text = f"AWS refused {error.operation_name} with {code or 'no code'}: {message}"
     where = f"request {request_id}" if request_id else ""
     if code in ("ExpiredToken", "ExpiredTokenException", "RequestExpired"):
         return AwsCallFailed(text, where=where, remedy="log in again (`aws sso login`), then start again")

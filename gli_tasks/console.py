@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from gli_tasks.errors import GliError
 
 MASK = "********"
+# A secret's name in Secrets Manager, such as gli/db/production. A slash alone says nothing: base64 is full of them.
+_SECRET_NAME = re.compile(r"[a-z][a-z0-9._-]*(/[a-z0-9._-]+)+")
 
 
 class Secret:
@@ -53,11 +57,13 @@ class Redactor:
     def learn(self, secret: Secret) -> None:
         """Remember a secret. Values of fewer than four characters would mask ordinary words, and are not remembered."""
         value = secret.reveal()
-        if len(value) < 4:
-            return
+        # Programs print line by line, so each line of a key is a secret too; so is the value without its last newline.
+        new = {
+            one for one in (value, value.strip(), *map(str.strip, value.splitlines())) if len(one) >= 4 and one.strip()
+        }
         with self._lock:
             # The longest first, or a secret that begins with another would leave its tail in the open.
-            self._values = tuple(sorted({*self._values, value}, key=len, reverse=True))
+            self._values = tuple(sorted({*self._values, *new}, key=len, reverse=True))
 
     def clean(self, text: str) -> str:
         """Return the text with every known secret masked."""
@@ -65,12 +71,26 @@ class Redactor:
             text = text.replace(value, MASK)
         return text
 
+    def clean_tree(self, value: Any) -> Any:
+        """Return plain data with every known secret masked in its strings, before JSON's escapes would hide one."""
+        if isinstance(value, str):
+            return self.clean(value)
+        if isinstance(value, Mapping):
+            return {self.clean_tree(key): self.clean_tree(inner) for key, inner in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.clean_tree(inner) for inner in value]
+        return value
+
+
+#: What everything that this process prints passes through, so that a secret resolved anywhere is masked everywhere.
+PROCESS_REDACTOR = Redactor()
+
 
 class Console:
     """Writes to the operator: colours and live tables on a terminal, plain lines elsewhere."""
 
     def __init__(self, redactor: Redactor | None = None, stream: IO[str] | None = None) -> None:
-        self.redactor = redactor or Redactor()
+        self.redactor = redactor or PROCESS_REDACTOR
         self._stream = stream
         self._lock = threading.Lock()
 
@@ -82,7 +102,7 @@ class Console:
     @property
     def interactive(self) -> bool:
         """Tell whether a person can be asked."""
-        return sys.stdin.isatty() and self.stream.isatty()
+        return sys.stdin is not None and sys.stdin.isatty() and self.stream.isatty()
 
     def rich(self) -> RichConsole:
         """Return a rich console on the same stream."""
@@ -93,15 +113,17 @@ class Console:
     def line(self, text: str = "") -> None:
         """Write one line."""
         with self._lock:
-            print(self.redactor.clean(text), file=self.stream, flush=True)
+            _write(self.redactor.clean(text) + "\n", self.stream)
 
     def answer(self, text: str) -> None:
         """Write a task's answer to standard output."""
-        print(self.redactor.clean(text), flush=True)
+        _write(self.redactor.clean(text) + "\n", sys.stdout)
 
     def answer_json(self, value: Any) -> None:
         """Write a task's answer to standard output as one JSON object."""
-        print(self.redactor.clean(json.dumps(value, ensure_ascii=False, indent=2, default=str)), flush=True)
+        clean = self.redactor.clean_tree(value)
+        text = json.dumps(clean, ensure_ascii=False, indent=2, default=lambda one: self.redactor.clean(str(one)))
+        _write(text + "\n", sys.stdout)
 
     def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], title: str = "") -> None:
         """Write a table to standard output."""
@@ -109,16 +131,30 @@ class Console:
         from rich.console import Console as Rich
         from rich.table import Table
 
-        table = Table(*headings, title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+        clean = self.redactor.clean
+        table = Table(
+            title=clean(title) or None,
+            title_justify="left",
+            box=box.SIMPLE_HEAD,
+            pad_edge=False,
+            show_header=any(headings),
+        )
+        for heading in headings:
+            table.add_column(heading, overflow="fold")
         for row in rows:
-            table.add_row(*(self.redactor.clean(cell) for cell in row))
-        width = None if sys.stdout.isatty() else 200
-        Rich(file=sys.stdout, highlight=False, markup=False, width=width).print(table)
+            table.add_row(*(clean(cell) for cell in row))
+        # A row that is no terminal's stays one line, however long, for grep and cut. Without emoji, since rich would
+        # read `:secret:` in an ARN as one.
+        width = None if sys.stdout.isatty() else 10_000
+        rich = Rich(file=sys.stdout, highlight=False, markup=False, emoji=False, width=width)
+        with rich.capture() as captured:
+            rich.print(table)
+        _write(captured.get(), sys.stdout)
 
     def ask(self, question: str) -> str:
         """Ask the operator and return the answer; an end of input counts as an empty answer."""
         with self._lock:
-            print(self.redactor.clean(question), end="", file=self.stream, flush=True)
+            _write(self.redactor.clean(question), self.stream)
         try:
             return input()
         except EOFError:
@@ -135,9 +171,19 @@ class Console:
             self.line(f"error: {text}")
 
 
+def _write(text: str, stream: IO[str]) -> None:
+    """Write text at once. Where the reader went away (`| head`), the rest goes nowhere and the work to its end."""
+    try:
+        print(text, end="", file=stream, flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
 def masked(values: Mapping[str, str]) -> dict[str, str]:
     """Return the values with those masked whose key says that they are secret and which are no mere reference."""
-    words = ("PASSWORD", "TOKEN", "SECRET", "PRIVATE", "CREDENTIAL")
+    words = ("PASSWORD", "PASSWD", "TOKEN", "SECRET", "PRIVATE", "CREDENTIAL")
     return {
         key: MASK if value and any(word in key.upper() for word in words) and not _is_reference(value) else value
         for key, value in values.items()
@@ -145,4 +191,4 @@ def masked(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_reference(value: str) -> bool:
-    return value.startswith(("aws-sm:", "env:", "arn:")) or "/" in value
+    return value.startswith(("aws-sm:", "env:", "arn:")) or bool(_SECRET_NAME.fullmatch(value))

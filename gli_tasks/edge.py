@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -45,10 +44,6 @@ def operator(body: Body) -> Body:
             fail(error)
         except KeyboardInterrupt:
             fail(Interrupted("stopped by Ctrl-C"))
-        except BrokenPipeError:
-            # The reader of our output went away (`| head`); what it wanted, it has.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise SystemExit(0) from None
         except Exception as error:
             from gli_tasks.aws import as_gli_error
 
@@ -141,3 +136,19 @@ def operator_name() -> str:
     except (KeyError, OSError):
         name = f"uid {os.getuid()}"
     return f"{name}@{socket.gethostname()}"
+
+
+def number(flag: str, text: str, low: float, high: float) -> float:
+    """Return a flag's number. Flags take text, because Invoke meets what is no number with a traceback.
+
+    Raises UsageError for what is no number, or not from ``low`` to ``high``.
+    """
+    from gli_tasks.errors import UsageError
+
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise UsageError(f"--{flag} takes a number from {low:g} to {high:g}, not {text!r}")
+    return value

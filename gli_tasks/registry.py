@@ -6,7 +6,7 @@ import base64
 from dataclasses import dataclass
 from typing import Any
 
-from gli_tasks.console import Secret
+from gli_tasks.console import PROCESS_REDACTOR, Secret
 from gli_tasks.errors import UsageError
 
 
@@ -53,7 +53,9 @@ def login(ecr: Any) -> tuple[str, Secret]:
     """Return the user and the password that the registry takes for the next twelve hours."""
     data = ecr.get_authorization_token()["authorizationData"][0]
     user, _, password = base64.b64decode(data["authorizationToken"]).decode().partition(":")
-    return user, Secret(password)
+    secret = Secret(password)
+    PROCESS_REDACTOR.learn(secret)
+    return user, secret
 
 
 def _facts(detail: dict[str, Any]) -> ImageFacts:

@@ -26,7 +26,8 @@ def resolve(reference: str, aws: Aws, redactor: Redactor) -> Secret:
     elif kind == "aws-sm":
         value = _from_secrets_manager(rest, reference, aws)
     else:
-        raise UsageError("is no reference to a secret", where=reference, remedy="write aws-sm:<name>#<field>")
+        # What stands in a reference's place may be the secret itself, so it is not shown.
+        raise UsageError("this is no reference to a secret", remedy="write aws-sm:<name>#<field> or env:<NAME>")
     secret = Secret(value)
     redactor.learn(secret)
     return secret
@@ -42,6 +43,8 @@ def _from_secrets_manager(rest: str, reference: str, aws: Aws) -> str:
             f"there is no secret {name!r}", where=reference, remedy="create it, or mend the reference"
         ) from None
     if not field:
+        if not text:
+            raise UsageError(f"the secret {name!r} holds no text", where=reference, remedy="store it as a string")
         return text
     try:
         fields = json.loads(text)
@@ -50,4 +53,7 @@ def _from_secrets_manager(rest: str, reference: str, aws: Aws) -> str:
     if not isinstance(fields, dict) or field not in fields:
         known = ", ".join(sorted(fields)) if isinstance(fields, dict) else "none"
         raise UsageError(f"the secret {name!r} has no field {field!r}", where=reference, remedy=f"its fields: {known}")
-    return str(fields[field])
+    value = fields[field]
+    if not isinstance(value, str | int | float) or value == "":
+        raise UsageError(f"the field {field!r} of the secret {name!r} is empty or no plain value", where=reference)
+    return str(value)

@@ -2,30 +2,68 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
+import io
 import os
+import selectors
 import shlex
 import signal
 import subprocess
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from gli_tasks.errors import CommandFailed, UsageError
 
 _TAIL = 15
+_LOOK_S = 0.1
+# How long what a program started may still hold its output open once the program itself has ended.
+_LINGER_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """A program that ended: its exit status, what it printed (both streams, in order), and how long it took."""
+    """A program that ended: its exit status, what it printed, and how long it took.
+
+    ``output`` is both streams in order, and ``errors`` empty, unless standard error was kept apart.
+    """
 
     argv: tuple[str, ...]
     returncode: int
     output: str
     seconds: float
+    errors: str = ""
+
+
+class _Lines:
+    """Turns what a program prints into lines; bytes that are not UTF-8 become U+FFFD."""
+
+    def __init__(self, on_line: Callable[[str], None] | None) -> None:
+        self._on_line = on_line
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+        self._begun = ""
+        self._parts: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """Return all that came."""
+        return "".join(self._parts)
+
+    def take(self, data: bytes) -> None:
+        """Take what was read; no bytes mean that no more will come."""
+        text = self._decoder.decode(data, final=not data)
+        self._parts.append(text)
+        *whole, self._begun = (self._begun + text).split("\n")
+        if not data and self._begun:
+            whole.append(self._begun)
+            self._begun = ""
+        if self._on_line:
+            for line in whole:
+                self._on_line(line)
 
 
 def run(
@@ -36,10 +74,12 @@ def run(
     timeout_s: float = 600,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
+    errors_apart: bool = False,
 ) -> Completed:
     """Run a program and return what it did. Its standard input is empty.
 
-    ``environment`` is added to this process's own. ``on_line`` gets each line of output as it comes.
+    ``environment`` is added to this process's own. ``on_line`` gets each line of output as it comes. What the program
+    started and left behind, holding its output open, is stopped with it.
     Raises CommandFailed for an exit status other than 0 (unless ``check`` is off) and when ``timeout_s`` is over,
     UsageError when the program is not installed or the folder is not there.
     """
@@ -53,10 +93,7 @@ def run(
             env=dict(os.environ) | dict(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
+            stderr=subprocess.PIPE if errors_apart else subprocess.STDOUT,
             start_new_session=True,
         )
     except FileNotFoundError:
@@ -65,52 +102,84 @@ def run(
         ) from None
     except PermissionError:
         raise UsageError(f"the program {argv[0]!r} may not be run", remedy="check its permissions") from None
-    timed_out = threading.Event()
-
-    def stop() -> None:
-        timed_out.set()
-        _stop_group(process)
-
-    deadline = threading.Timer(timeout_s, stop)
-    deadline.start()
-    lines: list[str] = []
+    except OSError as error:
+        raise UsageError(
+            f"the program {argv[0]!r} cannot be started ({error.strerror})",
+            remedy="check that it is a program for this machine, or a script that names its interpreter",
+        ) from None
+    output, errors = _Lines(on_line), _Lines(on_line)
+    streams = {stream: lines for stream, lines in ((process.stdout, output), (process.stderr, errors)) if stream}
     try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            lines.append(line)
-            if on_line:
-                on_line(line.rstrip("\n"))
-        returncode = process.wait()
+        in_time = _follow(process, streams, started + timeout_s)
     except BaseException:
         _stop_group(process)
         raise
     finally:
-        deadline.cancel()
-        if process.stdout:
-            process.stdout.close()
-    done = Completed(tuple(argv), returncode, "".join(lines), time.monotonic() - started)
-    if timed_out.is_set():
+        for stream in streams:
+            stream.close()
+    returncode = -signal.SIGKILL if process.returncode is None else process.returncode
+    done = Completed(tuple(argv), returncode, output.text, time.monotonic() - started, errors.text)
+    if not in_time:
         raise CommandFailed(
-            f"{shlex.join(argv)} did not end within {timeout_s:g} s and was stopped{_tail(done.output)}",
+            f"{shlex.join(argv)} did not end within {timeout_s:g} s and was stopped{_tail(done)}",
             returncode=returncode,
             where=str(folder or ""),
         )
     if check and returncode != 0:
-        how = (
-            f"was killed by {signal.Signals(-returncode).name}" if returncode < 0 else f"ended with status {returncode}"
-        )
-        raise CommandFailed(
-            f"{shlex.join(argv)} {how}{_tail(done.output)}", returncode=returncode, where=str(folder or "")
-        )
+        how = f"was killed by {_signal_name(-returncode)}" if returncode < 0 else f"ended with status {returncode}"
+        raise CommandFailed(f"{shlex.join(argv)} {how}{_tail(done)}", returncode=returncode, where=str(folder or ""))
     return done
 
 
-def _tail(output: str) -> str:
-    lines = deque((line for line in output.splitlines() if line.strip()), maxlen=_TAIL)
+def _follow(process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _Lines], deadline: float) -> bool:
+    """Read what a program prints until it ends; return whether it ended before the deadline. What is left is stopped.
+
+    Its output's end is no proof of its own, nor the other way round: what it started may hold the output open.
+    """
+    until = deadline
+    with selectors.DefaultSelector() as selector:
+        for stream, lines in streams.items():
+            selector.register(stream, selectors.EVENT_READ, lines)
+        while selector.get_map() and (left := until - time.monotonic()) > 0:
+            for key, _ in selector.select(min(left, _LOOK_S)):
+                data = os.read(key.fd, 65_536)
+                if not data:
+                    selector.unregister(key.fileobj)
+                key.data.take(data)
+            if until == deadline and process.poll() is not None:
+                until = min(deadline, time.monotonic() + _LINGER_S)
+        held_open = [(key.fd, key.data) for key in selector.get_map().values()]
+    try:
+        process.wait(max(0.0, deadline - time.monotonic()))
+        in_time = True
+    except subprocess.TimeoutExpired:
+        in_time = False
+    if held_open or not in_time:
+        _stop_group(process)
+    for descriptor, lines in held_open:
+        # The last words of what was just stopped. Who left the group may still write: one look, and no more.
+        os.set_blocking(descriptor, False)
+        with contextlib.suppress(BlockingIOError):
+            if data := os.read(descriptor, 1_048_576):
+                lines.take(data)
+        lines.take(b"")
+    return in_time
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _tail(done: Completed) -> str:
+    printed = f"{done.output}\n{done.errors}"
+    lines = deque((line for line in printed.splitlines() if line.strip()), maxlen=_TAIL)
     return "; its last lines:\n" + "\n".join(f"    {line}" for line in lines) if lines else ""
 
 
-def _stop_group(process: subprocess.Popen[str]) -> None:
+def _stop_group(process: subprocess.Popen[bytes]) -> None:
     """Stop a program with all that it started: politely, then not."""
     for number, patience_s in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
         try:

@@ -39,8 +39,10 @@ class Source:
 
 
 def git(folder: Path, *words: str, timeout_s: float = 60) -> str:
-    """Run git in a folder and return what it printed. Raises CommandFailed."""
-    return shell.run(["git", *words], folder=folder, environment=_QUIET, timeout_s=timeout_s).output
+    """Run git in a folder and return its answer. Raises CommandFailed."""
+    # Warnings (of git, and of ssh, which greets a new host) come on standard error, and are no part of the answer.
+    argv = ["git", *words]
+    return shell.run(argv, folder=folder, environment=_QUIET, timeout_s=timeout_s, errors_apart=True).output
 
 
 def read_source(folder: Path) -> Source:
@@ -61,5 +63,16 @@ def read_source(folder: Path) -> Source:
     branch = git(folder, "branch", "--show-current").strip()
     subject = git(folder, "log", "-1", "--format=%s").strip()
     status = git(folder, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--", ".")
-    changed = tuple(entry[3:] for entry in status.split("\0") if len(entry) > 3 and entry[2] == " ")
-    return Source(root, commit, branch, subject, changed)
+    return Source(root, commit, branch, subject, _changed_files(status))
+
+
+def _changed_files(status: str) -> tuple[str, ...]:
+    entries = iter(status.split("\0"))
+    changed = []
+    for entry in entries:
+        if entry:
+            changed.append(entry[3:])
+        # The old name of a renamed or copied file follows as an entry of its own.
+        if entry[:1] in ("R", "C"):
+            next(entries)
+    return tuple(changed)

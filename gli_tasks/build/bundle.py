@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from gli_tasks.build.plan import Asset, Bundle, bundle_findings, missing_sources
 from gli_tasks.errors import BuildFailed
@@ -23,11 +23,11 @@ class _Loaded(HTMLParser):
         source = ""
         if tag == "script":
             source = values.get("src", "")
-        elif tag == "link" and {"stylesheet", "modulepreload"} & set(values.get("rel", "").split()):
+        elif tag == "link" and {"stylesheet", "modulepreload"} & set(values.get("rel", "").lower().split()):
             source = values.get("href", "")
-        parts = urlsplit(source)
-        if parts.path and not parts.netloc:
-            self.paths.append(parts.path.removeprefix("./").lstrip("/"))
+        parts = urlsplit(source.strip())
+        if parts.path and not parts.netloc and not parts.scheme:
+            self.paths.append(unquote(parts.path).removeprefix("./").lstrip("/"))
 
 
 def measure(output: Path) -> tuple[Bundle, tuple[str, ...]]:

@@ -33,7 +33,7 @@ def _row(path: str, value: Any, loaded: LoadedSettings) -> Row:
         return Row(path, masked({key: text})[key], f"{loaded.settings.environment}.env{override}")
     origin = loaded.origins.get(path)
     if origin is None:
-        return Row(path, text, "project.toml or default")
+        return Row(path, masked({path: text})[path], "project.toml or default")
     override = " (overridden by the process's environment)" if origin.overridden else ""
     return Row(path, masked({path: text})[path], origin.source + override)
 

@@ -47,7 +47,8 @@ def check(context: Context, json: bool = False) -> None:
     for one in loaded:
         name = f"{one.settings.project} {one.settings.environment}"
         services = len(one.settings.services)
-        console.answer(f"OK  {name}: {services} services, {len(one.settings.pipeline)} steps")
+        steps = sum(1 if isinstance(group, str) else len(group) for group in one.settings.pipeline)
+        console.answer(f"OK  {name}: {services} services, {steps} steps")
         for path in one.absent:
             console.answer(f"      absent: {path}")
         for key in one.overrides:

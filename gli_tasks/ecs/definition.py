@@ -25,20 +25,20 @@ def rendered(file: Path, values: Mapping[str, str], container: str, image: str, 
 
     Raises UsageError where the file is not JSON, a key is unknown or the container is missing.
     """
-    from gli_tasks.settings.interpolation import fill_tree
+    from gli_tasks.settings.interpolation import fill_tree, wants
 
     unknown: list[str] = []
     try:
-        template = json.loads(file.read_text(encoding="utf-8"))
+        template = json.loads(file.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise UsageError(f"cannot be read: {error}", where=str(file)) from None
     known = {**values, "IMAGE": image, "VERSION": version}
-    filled = fill_tree(template, known, lambda path, key: unknown.append(f"{path} wants ${{{key}}}"), {})
+    filled = fill_tree(template, known, lambda path, key: unknown.append(f"{path} {wants(key)}"), {})
     if unknown:
         raise UsageError("; ".join(unknown), where=str(file), remedy="add the keys to the .env file")
     try:
         return render(filled, container, image)
-    except KeyError:
+    except (KeyError, TypeError):
         raise UsageError(f"holds no container {container!r}", where=str(file)) from None
 
 
@@ -57,7 +57,9 @@ def register(ecs: Any, definition: Mapping[str, Any], tags: Mapping[str, str]) -
     newest = current(ecs, str(definition["family"]))
     if newest is not None and newest.get("status") == "ACTIVE" and equal(newest, definition):
         return Registered(str(newest["taskDefinitionArn"]), new=False)
+    own = {str(one["key"]): str(one["value"]) for one in definition.get("tags") or ()}
+    every = {**own, **{key: value for key, value in tags.items() if value}}
     answer = ecs.register_task_definition(
-        **definition, tags=[{"key": key, "value": value} for key, value in tags.items() if value]
+        **{**definition, "tags": [{"key": key, "value": value} for key, value in every.items()]}
     )
     return Registered(str(answer["taskDefinition"]["taskDefinitionArn"]), new=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gli_tasks.aws import as_gli_error
 from gli_tasks.ecs.plan import (
     Judgement,
     Progress,
@@ -130,15 +131,16 @@ def require_completed(
         what = judgement.sentence
         if judgement.progress is Progress.RUNNING:
             what = f"did not end within {timeout_s:g} s ({judgement.sentence})"
-        failures.append(f"{name}: {what}{_why(ecs, cluster, name)}")
+        failures.append(f"{name}: {what}{_why(ecs, cluster, name, judgement.deployment)}")
     if failures:
         raise RolloutFailed(
             "\n".join(failures), remedy="read the reasons above; `invoke ecs.status` shows what serves now"
         )
 
 
-def _why(ecs: Any, cluster: str, name: str) -> str:
-    reasons = stop_sentences([task for task in read_tasks(ecs, cluster, name, "STOPPED") if _is_failure(task)])
+def _why(ecs: Any, cluster: str, name: str, deployment: str) -> str:
+    stopped = read_tasks(ecs, cluster, name, "STOPPED")
+    reasons = stop_sentences([task for task in stopped if task.started_by == deployment and _is_failure(task)])
     events = read_services(ecs, cluster, [name])[name].events[:5]
     lines = [f"    stopped: {reason}" for reason in reasons] + [f"    event: {event}" for event in events]
     return "\n" + "\n".join(lines) if lines else ""
@@ -166,11 +168,21 @@ def restore(
     """
     changed = [one for one in started if one.changed]
     follow_ids: dict[str, str] = {}
+    refused: dict[str, str] = {}
     before = read_services(ecs, cluster, [one.service for one in changed]) if changed else {}
     for one in changed:
         primary = before[one.service].primary
         if primary is None or primary.task_definition != one.task_definition_before:
-            answer = ecs.update_service(cluster=cluster, service=one.service, taskDefinition=one.task_definition_before)
+            try:
+                answer = ecs.update_service(
+                    cluster=cluster, service=one.service, taskDefinition=one.task_definition_before
+                )
+            except Exception as error:
+                # One service that cannot go back must not keep the others from it.
+                if (known := as_gli_error(error)) is None:
+                    raise
+                refused[one.service] = known.what
+                continue
             primary = service_facts(answer["service"]).primary
         if primary is not None:
             follow_ids[one.service] = primary.id
@@ -186,7 +198,7 @@ def restore(
         if judgement is not None and judgement.progress is Progress.COMPLETED and not strangers:
             confirmed.append(f"{one.service} runs {one.task_definition_before.rsplit('/', 1)[-1]} again")
         else:
-            sentence = judgement.sentence if judgement else "has no deployment"
+            sentence = judgement.sentence if judgement else refused.get(one.service, "has no deployment")
             failed.append(f"{one.service}: {sentence}; tasks of another version: {', '.join(strangers) or 'none'}")
     if failed:
         raise NotRestored(

@@ -18,12 +18,10 @@ _ADDED_BY_AWS = frozenset(
         "registeredAt",
         "registeredBy",
         "deregisteredAt",
-        "enableFaultInjection",
-        "inferenceAccelerators",
-        "placementConstraints",
-        "volumes",
     }
 )
+# What AWS answers for a health check that leaves these out (API reference, HealthCheck).
+_HEALTH_CHECK_DEFAULTS = {"interval": 30, "timeout": 5, "retries": 3}
 # Lists whose order says nothing, and the key that orders them.
 _UNORDERED = {"environment": "name", "secrets": "name", "portMappings": "containerPort", "volumes": "name"}
 
@@ -73,10 +71,11 @@ class ServiceFacts:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Where a deployment stands, and a sentence on it."""
+    """Where a deployment stands, a sentence on it, and its id, which its tasks carry as what started them."""
 
     progress: Progress
     sentence: str
+    deployment: str = ""
 
 
 def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
@@ -118,14 +117,14 @@ def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
     primary = service.primary
     if mine is None:
         if primary and "circuit breaker" in primary.rollout_reason:
-            return Judgement(Progress.FAILED, f"{primary.rollout_reason} ({deployment_id} failed)")
+            return Judgement(Progress.FAILED, f"{primary.rollout_reason} ({deployment_id} failed)", deployment_id)
         now = f"; the primary deployment is {primary.id}, {primary.rollout_reason}" if primary else ""
-        return Judgement(Progress.REPLACED, f"deployment {deployment_id} is gone{now}")
+        return Judgement(Progress.REPLACED, f"deployment {deployment_id} is gone{now}", deployment_id)
     if mine.rollout_state == "FAILED":
-        return Judgement(Progress.FAILED, mine.rollout_reason or "the deployment failed")
+        return Judgement(Progress.FAILED, mine.rollout_reason or "the deployment failed", deployment_id)
     if mine.status != "PRIMARY":
         now = f"{primary.id} ({primary.rollout_reason})" if primary else "none"
-        return Judgement(Progress.REPLACED, f"another deployment took its place: {now}")
+        return Judgement(Progress.REPLACED, f"another deployment took its place: {now}", deployment_id)
     sentence = f"{mine.running}/{mine.desired} running"
     if mine.pending:
         sentence += f", {mine.pending} starting"
@@ -135,7 +134,7 @@ def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
     if old:
         sentence += f", {old} of the old version left"
     done = mine.rollout_state == "COMPLETED" and mine.running >= mine.desired and not mine.pending
-    return Judgement(Progress.COMPLETED if done else Progress.RUNNING, sentence)
+    return Judgement(Progress.COMPLETED if done else Progress.RUNNING, sentence, deployment_id)
 
 
 def render(template: Mapping[str, Any], container: str, image: str) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def normalised(definition: Mapping[str, Any]) -> dict[str, Any]:
     Defaults by the API reference of RegisterTaskDefinition: containers get cpu 0, essential true, and empty lists; port
     mappings get protocol tcp, and in awsvpc mode the host port equals the container port.
     """
-    kept = {key: value for key, value in definition.items() if key not in _ADDED_BY_AWS or (key == "volumes" and value)}
+    kept = {key: _without_empty(value) for key, value in definition.items() if key not in _ADDED_BY_AWS}
     awsvpc = kept.get("networkMode") == "awsvpc"
     kept["containerDefinitions"] = sorted(
         (_normalised_container(one, awsvpc) for one in kept.get("containerDefinitions", ())),
@@ -165,15 +164,27 @@ def normalised(definition: Mapping[str, Any]) -> dict[str, Any]:
     )
     kept["requiresCompatibilities"] = sorted(kept.get("requiresCompatibilities", ()))
     kept.pop("tags", None)
+    if kept.get("enableFaultInjection") is False:
+        del kept["enableFaultInjection"]
     return {key: value for key, value in kept.items() if value not in (None, [], {})}
+
+
+def _without_empty(value: Any) -> Any:
+    """Return the value without the empty lists and tables inside, which AWS adds at every depth."""
+    if isinstance(value, Mapping):
+        inner = {key: _without_empty(one) for key, one in value.items()}
+        return {key: one for key, one in inner.items() if one not in (None, [], {})}
+    return [_without_empty(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _normalised_container(container: Mapping[str, Any], awsvpc: bool) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for key, value in container.items():
-        if value in (None, [], {}) or (key == "cpu" and value == 0) or (key == "essential" and value is True):
+        if (key == "cpu" and value == 0) or (key == "essential" and value is True):
             continue
         kept[key] = value
+    if "healthCheck" in kept:
+        kept["healthCheck"] = {**_HEALTH_CHECK_DEFAULTS, **kept["healthCheck"]}
     if "portMappings" in kept:
         kept["portMappings"] = [_normalised_port(one, awsvpc) for one in kept["portMappings"]]
     for key, order in _UNORDERED.items():

@@ -83,7 +83,7 @@ def update(
     aws.require_account()
     before = read_services(ecs, settings.ecs.cluster, [one.service for one in services.values()])
     for name, one in services.items():
-        template = json.loads((settings.folder / one.task_definition).read_text(encoding="utf-8"))
+        template = json.loads((settings.folder / one.task_definition).read_text(encoding="utf-8-sig"))
         wanted = task_definition or fill(str(template["family"]), settings.values, lambda _: None)
         found = current(ecs, wanted)
         if found is None:

@@ -15,18 +15,23 @@ def read_repository(folder: Path, remote: str, branch: str) -> RepositoryFacts:
     Raises UsageError where the folder is no repository, CommandFailed where the remote does not answer.
     """
     source = read_source(folder)
-    heads = git(folder, "ls-remote", remote, f"refs/heads/{branch}")
-    return RepositoryFacts(source, heads.split()[0] if heads.strip() else "")
+    name = f"refs/heads/{branch}"
+    return RepositoryFacts(source, _refs(git(folder, "ls-remote", remote, name)).get(name, ""))
 
 
-def remote_tag(folder: Path, remote: str, tag: str) -> str:
-    """Return the commit that a tag on the remote points to, or an empty string."""
-    listed = git(folder, "ls-remote", remote, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}")
+def _refs(listed: str) -> dict[str, str]:
+    """Return the commits of an ``ls-remote`` by full name; what ssh says between (a host key it met) is no ref."""
     commits: dict[str, str] = {}
     for line in listed.splitlines():
         commit, tab, name = line.partition("\t")
         if tab:
             commits[name] = commit
+    return commits
+
+
+def remote_tag(folder: Path, remote: str, tag: str) -> str:
+    """Return the commit that a tag on the remote points to, or an empty string."""
+    commits = _refs(git(folder, "ls-remote", remote, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"))
     # An annotated tag is an object of its own; the peeled name (^{}) gives the commit.
     return commits.get(f"refs/tags/{tag}^{{}}") or commits.get(f"refs/tags/{tag}", "")
 

@@ -68,7 +68,7 @@ def judge(expectation: Expectation, answer: Answer, certificate_days: int) -> Ch
         for path, wanted in expectation.expect.items():
             value = value_at(answer.body, path)
             shown = "true" if value is True else "false" if value is False else value
-            if str(shown) != wanted:
+            if shown is None or str(shown) != wanted:
                 found.append(f"{path} is {shown!r}, not {wanted!r}" if shown is not None else f"has no {path}")
         if answer.latency_ms > expectation.latency_limit_ms:
             found.append(f"took {answer.latency_ms:.0f} ms, over {expectation.latency_limit_ms:g} ms")

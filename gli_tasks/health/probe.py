@@ -29,28 +29,43 @@ def _client(ca_file: str, request_timeout_s: float) -> httpx.Client:
     return httpx.Client(verify=context, timeout=request_timeout_s, limits=limits, trust_env=False)
 
 
-def _ask(client: httpx.Client, url: str, connect_to: str) -> Answer:
+def _place(connect_to: str) -> tuple[str, int]:
+    host, _, port = connect_to.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
+        raise UsageError(f"{connect_to!r} is no host:port", where="health.connect_to", remedy="write 127.0.0.1:443")
+    return host, int(port)
+
+
+def _ask(client: httpx.Client, url: str, connect_to: str, request_timeout_s: float) -> Answer:
     import httpx
 
-    target = httpx.URL(url)
+    try:
+        target = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        return Answer(0, None, 0.0, None, f"is no address: {error}")
     headers = {"User-Agent": "gli-tasks", "Host": target.netloc.decode()}
     extensions: dict[str, Any] = {}
     if connect_to:
-        host, _, port = connect_to.rpartition(":")
+        host, port = _place(connect_to)
         extensions["sni_hostname"] = target.host
-        target = target.copy_with(host=host, port=int(port))
+        target = target.copy_with(host=host, port=port)
     started = time.monotonic()
     try:
         with client.stream("GET", target, headers=headers, extensions=extensions) as response:
             days = _certificate_days(response)
-            content = response.read()
+            content = bytearray()
+            for piece in response.iter_bytes():
+                content += piece
+                # httpx bounds each wait, not their sum: a body that trickles would hold the check for ever.
+                if time.monotonic() - started > request_timeout_s:
+                    raise httpx.ReadTimeout("the body did not end")
     except httpx.TimeoutException:
         return Answer(0, None, (time.monotonic() - started) * 1000, None, "did not answer in time")
-    except httpx.TransportError as error:
+    except httpx.RequestError as error:
         return Answer(0, None, (time.monotonic() - started) * 1000, None, f"cannot be reached: {error}")
     latency_ms = (time.monotonic() - started) * 1000
     try:
-        body = httpx.Response(200, content=content).json()
+        body = httpx.Response(200, content=bytes(content)).json()
     except ValueError:
         body = None
     return Answer(response.status_code, body, latency_ms, days)
@@ -81,7 +96,7 @@ def ask_all(
         _client(ca_file, request_timeout_s) as client,
         ThreadPoolExecutor(min(_AT_ONCE, len(expectations)), "health") as pool,
     ):
-        answers = list(pool.map(lambda one: _ask(client, one.url, connect_to), expectations))
+        answers = list(pool.map(lambda one: _ask(client, one.url, connect_to, request_timeout_s), expectations))
     return [judge(one, answer, certificate_days) for one, answer in zip(expectations, answers, strict=True)]
 
 
@@ -101,23 +116,25 @@ def wait_healthy(
     Raises ChecksFailed, naming each check and what it found, when ``timeout_s`` is over.
     """
     deadline = time.monotonic() + timeout_s
-    results: dict[str, CheckResult] = {}
+    # By their place in the list: two checks of one name are two checks.
+    results: dict[int, CheckResult] = {}
     while True:
         asked = time.monotonic()
-        open_ones = [one for one in expectations if one.name not in results or not results[one.name].passed]
-        for result in ask_all(
-            open_ones,
+        open_ones = [place for place in range(len(expectations)) if place not in results or not results[place].passed]
+        answered = ask_all(
+            [expectations[place] for place in open_ones],
             certificate_days=certificate_days,
             connect_to=connect_to,
             ca_file=ca_file,
             request_timeout_s=request_timeout_s,
-        ):
-            if results.get(result.name) is None or results[result.name].findings != result.findings:
+        )
+        for place, result in zip(open_ones, answered, strict=True):
+            if place not in results or results[place].findings != result.findings:
                 on_result(result)
-            results[result.name] = result
+            results[place] = result
         failed = [result for result in results.values() if not result.passed]
         if not failed:
-            return [results[one.name] for one in expectations]
+            return [results[place] for place in range(len(expectations))]
         if time.monotonic() + interval_s > deadline:
             lines = "\n".join(f"  - {one.name} ({one.url}) {'; '.join(one.findings)}" for one in failed)
             raise ChecksFailed(

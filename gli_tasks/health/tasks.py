@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import chosen, flags, operator
+from gli_tasks.edge import chosen, flags, number, operator
 
 
 @task(
@@ -18,7 +18,7 @@ def check(
     env: str | None = None,
     project: str | None = None,
     json: bool = False,
-    timeout: float | None = None,
+    timeout: str = "",
 ) -> None:
     """Ask all health checks at once, again and again until they pass or time is over."""
     import dataclasses
@@ -31,7 +31,8 @@ def check(
 
     console = Console()
     health = chosen(env, project).settings.health
-    last: dict[str, CheckResult] = {}
+    timeout_s = number("timeout", timeout, 0, 86_400) if timeout else health.timeout_s
+    last: dict[tuple[str, str], CheckResult] = {}
     failure: ChecksFailed | None = None
     try:
         wait_healthy(
@@ -40,9 +41,9 @@ def check(
             connect_to=health.connect_to,
             ca_file=health.ca_file,
             request_timeout_s=health.request_timeout_s,
-            timeout_s=health.timeout_s if timeout is None else float(timeout),
+            timeout_s=timeout_s,
             interval_s=health.interval_s,
-            on_result=lambda result: last.update({result.name: result}),
+            on_result=lambda result: last.update({(result.name, result.url): result}),
         )
     except ChecksFailed as error:
         failure = error

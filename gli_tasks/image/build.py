@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from gli_tasks.errors import BuildFailed, UsageError
-from gli_tasks.image.engine import docker_engine
+from gli_tasks.image.engine import cut_off, docker_engine
 from gli_tasks.image.plan import progress_line
 
 _TAIL = 15
@@ -30,7 +30,7 @@ def build_image(
     """
     if not (source / dockerfile).is_file():
         raise UsageError(f"there is no {dockerfile}", where=str(source), remedy="check the service's dockerfile")
-    from docker.errors import APIError, DockerException
+    from docker.errors import APIError
 
     tail: deque[str] = deque(maxlen=_TAIL)
     with docker_engine(timeout_s) as engine:
@@ -45,6 +45,8 @@ def build_image(
                 rm=True,
                 forcerm=True,
                 decode=True,
+                # Without it the SDK waits for ever for the next line of a build.
+                timeout=max(1, int(timeout_s)),
             )
             for event in events:
                 if "error" in event:
@@ -60,5 +62,5 @@ def build_image(
             return str(engine.images.get(name).id)
         except APIError as error:
             raise BuildFailed(f"the engine refused the build: {error.explanation}", where=str(source)) from None
-        except DockerException as error:
+        except cut_off() as error:
             raise BuildFailed(f"the build was cut off: {error}", where=str(source)) from None

@@ -33,6 +33,17 @@ def docker_engine(timeout_s: float) -> Iterator[Any]:
         client.close()
 
 
+def cut_off() -> tuple[type[Exception], ...]:
+    """Return the errors of an engine that goes silent, goes away, or breaks its answer off in the middle.
+
+    The SDK reads a stream below the layer that makes its own errors, so urllib3's come through as they are.
+    """
+    from docker.errors import DockerException, StreamParseError
+    from urllib3.exceptions import HTTPError
+
+    return (DockerException, StreamParseError, HTTPError, OSError)
+
+
 def _no_engine(error: Exception) -> UsageError:
     where = os.environ.get("DOCKER_HOST", "the default socket")
     return UsageError(f"no Docker engine answers at {where} ({error})", remedy="start Docker, or set DOCKER_HOST")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import aws_for, chosen, confirm, flags, operator, pick, require_present
+from gli_tasks.edge import aws_for, chosen, confirm, flags, number, operator, pick, require_present
 
 
 @task(help=flags("env", "project", "service"))
@@ -83,7 +83,7 @@ def list_(
     project: str | None = None,
     service: str | None = None,
     json: bool = False,
-    limit: int = 10,
+    limit: str = "10",
 ) -> None:
     """List the newest images of each service's repository."""
     import dataclasses
@@ -92,11 +92,12 @@ def list_(
     from gli_tasks.registry import list_images
 
     console = Console()
+    count = int(number("limit", limit, 1, 1_000))
     loaded = chosen(env, project)
     require_present(loaded, "registry", "services", "aws")
     ecr = aws_for(loaded).client("ecr")
     found = {
-        name: list_images(ecr, one.repository)[:limit]
+        name: list_images(ecr, one.repository)[:count]
         for name, one in pick(loaded.settings.ecs_services, service).items()
     }
     if json:

@@ -30,4 +30,6 @@ def message(news: News, channel: str) -> dict[str, str]:
     )
     if news.reason:
         text += f"\n{news.reason}"
+    # Slack reads <...> and & as its own marks: a reason that quotes them must not call anybody.
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return {"text": text, "channel": channel} if channel else {"text": text}

@@ -8,13 +8,14 @@ from gli_tasks.notify.plan import News, message
 _TIMEOUT_S = 5.0
 
 
-def send(webhook: Secret, news: News, channel: str) -> str:
+def send(webhook: Secret, news: News, channel: str, timeout_s: float = _TIMEOUT_S) -> str:
     """Send the news once and return what came of it, in words that never hold the webhook's address."""
     import httpx
 
     try:
-        response = httpx.post(webhook.reveal(), json=message(news, channel), timeout=_TIMEOUT_S, trust_env=True)
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        response = httpx.post(webhook.reveal(), json=message(news, channel), timeout=timeout_s, trust_env=True)
+    # Besides httpx's own: a proxy, a certificate file or a SOCKS package that the surroundings name and do not have.
+    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
         return f"Slack was not told ({type(error).__name__}); the release goes on"
     if response.status_code != 200:
         return f"Slack was not told (it answered {response.status_code}); the release goes on"

@@ -14,10 +14,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from gli_tasks.edge import require_present
 from gli_tasks.errors import RehearsalFailed
 from gli_tasks.rehearsal.engines import choose_engine
 from gli_tasks.rehearsal.leftovers import find_leftovers
@@ -112,6 +113,8 @@ def _put_up(
     # What the operator overrides for real releases must not lead a rehearsal astray, so the files alone count here.
     plain = load(root, project, environment_name, {})
     process = without_real_aws(os.environ, plain.settings.values) | {LABEL_VARIABLE: label}
+    supplied = ("aws.account", "registry.host")
+    require_present(replace(plain, absent=tuple(name for name in plain.absent if not name.startswith(supplied))))
     chosen, why = choose_engine(engine)
     say(f"tasks run as {'containers' if chosen == 'docker' else 'local processes'}: {why}")
     sources = {

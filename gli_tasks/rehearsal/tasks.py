@@ -7,7 +7,7 @@ from typing import Any
 
 from invoke import Collection, Context, task
 
-from gli_tasks.edge import flags, operator
+from gli_tasks.edge import flags, number, operator
 
 _STATE = Path(".rehearsal") / "stage.json"
 _ENGINE = "auto, docker or process (default: auto: docker where an engine answers)"
@@ -36,8 +36,8 @@ def run(
     engine: str = "auto",
     keep: bool = False,
     json: bool = False,
-    rate: float = 200.0,
-    time_scale: float = 0.05,
+    rate: str = "200",
+    time_scale: str = "0.05",
     fault: str | None = None,
     list_faults: bool = False,
 ) -> None:
@@ -66,8 +66,8 @@ def run(
         project=_project(project),
         environment=env,
         engine=engine,
-        rate=float(rate),
-        time_scale=float(time_scale),
+        rate=number("rate", rate, 1, 2_000),
+        time_scale=number("time-scale", time_scale, 0.01, 1),
         fault=fault_named(fault) if fault else None,
         keep=keep,
     )

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any
 
-from gli_tasks.aws import error_code
+from gli_tasks.aws import as_gli_error, error_code
 from gli_tasks.errors import RecordFailed
 from gli_tasks.release.record import Record, decode, encode
 
@@ -61,7 +61,17 @@ class Journal:
         import msgspec
 
         found = self._get(_CURRENT)
-        return self.read(msgspec.json.decode(found[0], type=Current).release) if found else None
+        if not found:
+            return None
+        try:
+            release = msgspec.json.decode(found[0], type=Current).release
+        except msgspec.MsgspecError as error:
+            raise RecordFailed(
+                f"does not name a release: {error}",
+                where=f"s3://{self._bucket}/{_CURRENT}",
+                remedy="restore an older version of the object",
+            ) from None
+        return self.read(release)
 
     def read(self, release: str) -> Record:
         """Return one record. Raises RecordFailed where it is missing or not a record."""
@@ -77,34 +87,44 @@ class Journal:
 
     def newest(self, limit: int) -> list[Record]:
         """Return the newest records, the newest first."""
+        from botocore.exceptions import BotoCoreError
+
         names: list[str] = []
         try:
             for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_FOLDER):
                 names.extend(str(one["Key"]) for one in page.get("Contents", ()))
-        except self._s3.exceptions.ClientError as error:
+        except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             raise self._failed(error, "read") from None
         # A release's id begins with its time, so the order of names is the order of releases.
         newest = sorted((name for name in names if name.endswith(".json")), reverse=True)[:limit]
         return [self.read(name.removeprefix(_FOLDER).removesuffix(".json")) for name in newest]
 
     def _get(self, key: str) -> tuple[bytes, str] | None:
+        from botocore.exceptions import BotoCoreError
+
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=key)
             return answer["Body"].read(), str(answer["ETag"])
-        except self._s3.exceptions.ClientError as error:
+        except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             if error_code(error) in ("NoSuchKey", "404"):
                 return None
             raise self._failed(error, "read") from None
 
     def _put(self, key: str, body: bytes, condition: dict[str, str]) -> dict[str, Any]:
+        from botocore.exceptions import BotoCoreError
+
         try:
             return dict(
                 self._s3.put_object(
                     Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
                 )
             )
-        except self._s3.exceptions.ClientError as error:
+        except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             if error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
+                # A write whose reply was lost is sent again, and then meets itself.
+                found = self._get(key)
+                if found and found[0] == body:
+                    return {"ETag": found[1]}
                 raise RecordFailed(
                     "another process wrote it meanwhile",
                     where=f"s3://{self._bucket}/{key}",
@@ -114,7 +134,10 @@ class Journal:
 
     def _failed(self, error: Exception, verb: str) -> RecordFailed:
         code = error_code(error)
+        known = as_gli_error(error)
         remedy = "allow s3:GetObject, s3:PutObject and s3:ListBucket on it"
+        if not code and known is not None:
+            remedy = known.remedy
         if code == "NoSuchBucket":
             remedy = "create it (private, versioned), or check STATE_BUCKET"
         return RecordFailed(f"the record cannot be {verb}: {error}", where=f"s3://{self._bucket}", remedy=remedy)

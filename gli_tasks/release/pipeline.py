@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from dataclasses import replace
 from types import FrameType
 
 from gli_tasks.aws import as_gli_error
-from gli_tasks.errors import GliError, Interrupted, NotRestored, Refused
+from gli_tasks.errors import GliError, Interrupted, NotRestored, RecordFailed, Refused
 from gli_tasks.release.news import tell
 from gli_tasks.release.record import Failure, Outcome, StepOutcome, StepRecord
 from gli_tasks.release.run import Run, timestamp
@@ -46,10 +47,11 @@ def run_pipeline(run: Run, pipeline: Pipeline, steps: Mapping[str, Step]) -> Non
             if errors:
                 failed_step, error = next(iter(errors.items()))
                 break
-    if error is None:
-        _finish_healthy(run)
-        return
-    _finish_failed(run, begun, failed_step, error, steps, "notify" in _flat(pipeline))
+        # Still under the handlers: a single Ctrl-C must not cut an undo in half.
+        if error is None:
+            _finish_healthy(run)
+        else:
+            _finish_failed(run, begun, failed_step, error, steps, "notify" in _flat(pipeline))
 
 
 def _flat(pipeline: Pipeline) -> list[str]:
@@ -67,11 +69,21 @@ def _run_group(run: Run, names: tuple[str, ...], steps: Mapping[str, Step]) -> d
             done, open_futures = wait(open_futures, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
             for future in done:
                 error = future.exception()
-                if isinstance(error, GliError):
-                    errors[futures[future]] = error
+                if isinstance(error, Exception):
+                    errors[futures[future]] = _as_known(error)
                 elif error is not None:
                     raise error
     return errors
+
+
+def _as_known(error: Exception) -> GliError:
+    """Return any error as one of ours: what nobody foresaw ends with the undo, the record and a sentence as well."""
+    known = as_gli_error(error)
+    if known is not None:
+        return known
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return GliError(f"{type(error).__name__}: {error}", where=place, remedy="report this: the tool did not foresee it")
 
 
 def _run_step(run: Run, name: str, step: Step) -> None:
@@ -88,14 +100,21 @@ def _run_step(run: Run, name: str, step: Step) -> None:
     try:
         detail = step.act(run)
     except Exception as error:
-        known = as_gli_error(error)
-        ended(StepOutcome.FAILED, str(known or f"{type(error).__name__}: {error}"))
-        run.save()
-        if known is None:
-            raise
+        known = _as_known(error)
+        ended(StepOutcome.FAILED, str(known))
+        _try_save(run)
         raise known from error
     ended(StepOutcome.DONE, detail)
     run.save()
+
+
+def _try_save(run: Run) -> RecordFailed | None:
+    """Write the record, and return why that failed: what went wrong before is the better thing to raise."""
+    try:
+        run.save()
+    except RecordFailed as error:
+        return error
+    return None
 
 
 def _finish_healthy(run: Run) -> None:
@@ -110,31 +129,31 @@ def _finish_failed(
     run: Run, begun: list[str], failed_step: str, error: GliError, steps: Mapping[str, Step], notify: bool
 ) -> None:
     serving: list[str] = []
-    not_restored: NotRestored | None = None
+    lost: dict[str, GliError] = {}
     for name in reversed(begun):
         undo = steps[name].undo
         if undo is None:
             continue
         try:
             sentence = undo(run)
-        except Exception as undo_error:
-            known = as_gli_error(undo_error)
-            if known is None:
-                raise
-            not_restored = NotRestored(f"{error}\n{known.what}", where=name, remedy=known.remedy)
-            _note_undo(run, name, StepOutcome.NOT_UNDONE, str(known))
+        except Exception as undo_error:  # noqa: BLE001 - the other steps are undone all the same
+            lost[name] = _as_known(undo_error)
+            _note_undo(run, name, StepOutcome.NOT_UNDONE, str(lost[name]))
         else:
             serving.append(sentence)
             _note_undo(run, name, StepOutcome.UNDONE, sentence)
     outcome = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.FAILED
     clean = run.console.redactor.clean
-    failure = Failure(failed_step, clean(str(not_restored or error)), error.remedy, tuple(serving))
+    not_restored = _not_restored(error, lost)
+    failure = Failure(failed_step, clean(str(not_restored or error)), clean(error.remedy), tuple(map(clean, serving)))
     run.update(
         lambda record: replace(
             record, outcome=outcome, ended_at=timestamp(), seconds=round(run.elapsed_s(), 3), failure=failure
         )
     )
-    run.save()
+    unwritten = _try_save(run)
+    if unwritten is not None and not isinstance(error, RecordFailed):
+        run.console.line(f"the end of this release is not on record: {unwritten}")
     if notify:
         run.console.line(tell(run, outcome))
     if not_restored is not None:
@@ -142,9 +161,17 @@ def _finish_failed(
     raise _as_seen(error, failed_step, serving, any(steps[name].changes for name in begun))
 
 
+def _not_restored(error: GliError, lost: Mapping[str, GliError]) -> NotRestored | None:
+    if not lost:
+        return None
+    whats = "\n".join(one.what for one in lost.values())
+    remedies = dict.fromkeys(one.remedy for one in lost.values() if one.remedy)
+    return NotRestored(f"{error}\n{whats}", where=", ".join(lost), remedy="; ".join(remedies))
+
+
 def _note_undo(run: Run, name: str, outcome: StepOutcome, sentence: str) -> None:
     previous = next(step for step in run.record.steps if step.name == name)
-    detail = run.console.redactor.clean(f"{previous.detail}; undo: {sentence}")
+    detail = run.console.redactor.clean("; ".join(filter(None, (previous.detail, f"undo: {sentence}"))))
     run.update(lambda record: record.with_step(replace(previous, outcome=outcome, detail=detail)))
     run.progress.ended(name, str(outcome), sentence)
 

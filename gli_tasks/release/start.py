@@ -6,7 +6,7 @@ import secrets
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from gli_tasks.aws import Aws, Call
+from gli_tasks.aws import Aws
 from gli_tasks.console import Console
 from gli_tasks.ecs.services import read_services
 from gli_tasks.edge import operator_name
@@ -36,13 +36,7 @@ def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, Gli
             f"{settings.project} {settings.environment} has no pipeline",
             remedy=f"add [pipelines] {settings.environment} to project.toml",
         )
-    calls: list[Call] = []
-    runs: list[Run] = []
-    aws = Aws(
-        settings.aws.region,
-        settings.aws.account,
-        on_change=lambda call: runs[0].note_call(call) if runs else calls.append(call),
-    )
+    aws = Aws(settings.aws.region, settings.aws.account)
     identity = aws.require_account()
     read_services(aws.client("ecs"), settings.ecs.cluster, [one.service for one in settings.ecs_services.values()])
     started = datetime.now(UTC)
@@ -60,7 +54,7 @@ def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, Gli
     error: GliError | None = None
     with progress_for(console, flat) as progress:
         run = Run(settings, aws, console, progress, journal, record, started)
-        runs.append(run)
+        aws.tell_changes(run.note_call)
         run.save()
         try:
             run_pipeline(run, settings.pipeline, STEPS)

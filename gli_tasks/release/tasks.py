@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from invoke import Collection, Context, task
 
-from gli_tasks.edge import aws_for, chosen, confirm, flags, operator, require_present
+from gli_tasks.edge import aws_for, chosen, confirm, flags, number, operator, require_present
 
 
 def release_task(environment: str) -> Any:
@@ -52,21 +53,23 @@ def status(context: Context, env: str | None = None, project: str | None = None,
 @task(help=flags("env", "project", "json", limit="how many of the newest to show"))
 @operator
 def history(
-    context: Context, env: str | None = None, project: str | None = None, json: bool = False, limit: int = 10
+    context: Context, env: str | None = None, project: str | None = None, json: bool = False, limit: str = "10"
 ) -> None:
     """List the newest releases: when, who, what, and how each ended."""
     from gli_tasks.console import Console
 
     console = Console()
+    count = int(number("limit", limit, 1, 1_000))
     loaded = chosen(env, project)
     require_present(loaded, "aws", "state")
     from gli_tasks.release.show import show_history
 
-    show_history(console, loaded.settings, aws_for(loaded), limit, json)
+    show_history(console, loaded.settings, aws_for(loaded), count, json)
 
 
 def collection(settings_folder: Path) -> Collection:
     """Return the collection, with one release task for each environment that any project has."""
     folder = Path(os.environ.get("GLI_ENV_FOLDER") or settings_folder)
-    environments = sorted({file.stem for file in folder.glob("*/*.env")})
+    # The names that settings/load.py takes for environments; importing it would slow down `invoke --list`.
+    environments = sorted({file.stem for file in folder.glob("*/*.env") if re.fullmatch("[a-z][a-z0-9-]*", file.stem)})
     return Collection(status, history, *(release_task(environment) for environment in environments))

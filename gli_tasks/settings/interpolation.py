@@ -1,4 +1,8 @@
-"""Fill ``${KEY}`` in strings, and remember which keys each value was made of. ``$${`` stands for a plain ``${``."""
+"""Fill ``${KEY}`` in strings, and remember which keys each value was made of. ``$${`` stands for a plain ``${``.
+
+What begins as a reference and is none (``${`` without its ``}``, or around something that is no key) is told as missing
+the way it is written, ``${`` included; a key is told by its name.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,26 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)\}")
+_REFERENCE = re.compile(r"\$\$\{|\$\{([^}]*)(?:\}|\Z)")
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def references(text: str) -> tuple[str, ...]:
     """Return the keys that a text refers to, in their order, each once."""
-    found = (match.group(1) for match in _REFERENCE.finditer(text) if match.group(1) is not None)
-    return tuple(dict.fromkeys(found))
+    found = (_key(match) for match in _REFERENCE.finditer(text) if match.group(1) is not None)
+    return tuple(dict.fromkeys(key for key in found if not key.startswith("$")))
+
+
+def _key(match: re.Match[str]) -> str:
+    key = match.group(1)
+    return key if _KEY.fullmatch(key) and match.group().endswith("}") else match.group()
+
+
+def wants(key: str) -> str:
+    """Return what a place with this missing key wants, as the operator reads it."""
+    return (
+        f"holds {key!r}, which is no ${{KEY}}; a plain ${{ is written $${{" if key[:1] == "$" else f"wants ${{{key}}}"
+    )
 
 
 def fill(text: str, values: Mapping[str, str], missing: Callable[[str], None]) -> str:
@@ -23,10 +39,10 @@ def fill(text: str, values: Mapping[str, str], missing: Callable[[str], None]) -
     """
 
     def replacement(match: re.Match[str]) -> str:
-        key = match.group(1)
-        if key is None:
+        if match.group(1) is None:
             return "${"
-        if not _KEY.fullmatch(key) or key not in values:
+        key = _key(match)
+        if key not in values:
             missing(key)
             return ""
         return values[key]

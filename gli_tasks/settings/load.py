@@ -15,13 +15,11 @@ from gli_tasks.settings import interpolation, validation
 from gli_tasks.settings.model import SERVICE_KINDS, STEP_NAMES, Pipeline, Service, Settings
 
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]*")
-# A value in env/ that looks like one of these is a secret in the open, whatever its key is called.
-_SECRET_VALUE = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bAKIA[0-9A-Z]{16}\b|://[^/\s:@]+:[^/\s@]+@|hooks\.slack\.com/services/"
-)
-_SECRET_KEY = re.compile(r"(PASSWORD|PASSWD|PRIVATE_KEY|SECRET_KEY|SECRET_ACCESS_KEY|API_KEY|TOKEN)$")
+_SECRET_KEY = re.compile(r"(PASSWORD|PASSWD|PRIVATE_KEY|SECRET_KEY|SECRET_ACCESS_KEY|API_KEY|TOKEN)$", re.IGNORECASE)
 # What a task definition may ask for without the .env file holding it: the release itself knows these.
 BUILT_IN_KEYS = ("IMAGE", "VERSION")
+# UTF-8, with or without the mark that editors on Windows put in front.
+_ENCODING = "utf-8-sig"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,29 +112,35 @@ def _load(
         return None
     values = {key: process.get(key, value) for key, value in file_values.items()}
     overrides = tuple(key for key, value in file_values.items() if process.get(key, value) != value)
+    for key in overrides:
+        _check_secret(f"the process's environment: {key}", key, values[key], problems)
+    _check_secrets_in_tree(table, toml_file, problems)
+    unfilled: set[str] = set()
 
     def missing(path: str, key: str) -> None:
-        hint = validation.nearest(key, values)
-        problems.append(f"{toml_file}: {path}: wants ${{{key}}}, which {env_file.name} does not hold{hint}")
+        unfilled.add(path)
+        problems.append(f"{toml_file}: {path}: {_missing(key, values, env_file)}")
 
     keys_of: dict[str, tuple[str, ...]] = {}
     filled = interpolation.fill_tree(table, values, missing, keys_of)
 
     def report(path: str, sentence: str) -> None:
-        keys = _keys_at(path, keys_of)
+        if path in unfilled:
+            return  # It is wrong because a key is missing, and that was said.
+        keys = keys_of.get(path, ())
         where = f"{env_file}: {', '.join(keys)} ({path})" if keys else f"{toml_file}: {path}"
         problems.append(f"{where}: {sentence}")
 
     settings = _build(filled, toml_file.parent, project, environment, values, report)
     used = {key for keys in keys_of.values() for key in keys}
-    used |= _check_task_definitions(filled, toml_file.parent, values, env_file, problems)
-    _check_unused(file_values, used, env_file, problems)
+    used_in_definitions = _check_task_definitions(filled, toml_file.parent, values, env_file, problems)
+    if used_in_definitions is not None:
+        _check_unused(file_values, used | used_in_definitions, env_file, problems)
     if settings is None:
         return None
     _check_meaning(settings, toml_file, problems)
     origins = {
-        path: Origin(env_file.name, keys, any(key in overrides for key in keys))
-        for path, keys in keys_of.items()
+        path: Origin(env_file.name, keys, any(key in overrides for key in keys)) for path, keys in keys_of.items()
     }
     absent = tuple(
         f"{path} ({', '.join(keys_of[path])} in {env_file})" if path in keys_of else path
@@ -145,15 +149,18 @@ def _load(
     return LoadedSettings(settings, origins, overrides, absent)
 
 
-def _keys_at(path: str, keys_of: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    return keys_of.get(path, ())
+def _missing(key: str, values: Mapping[str, str], env_file: Path) -> str:
+    sentence = interpolation.wants(key)
+    if key.startswith("$"):
+        return sentence
+    return f"{sentence}, which {env_file.name} does not hold{validation.nearest(key, values)}"
 
 
 def _read_toml(file: Path, problems: list[str]) -> dict[str, Any] | None:
     import tomllib
 
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(file.read_text(encoding=_ENCODING))
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read ({error})")
     except tomllib.TOMLDecodeError as error:
@@ -166,34 +173,49 @@ def _read_env(file: Path, problems: list[str]) -> dict[str, str]:
 
     values: dict[str, str] = {}
     try:
-        with file.open(encoding="utf-8") as stream:
+        with file.open(encoding=_ENCODING) as stream:
             # dotenv's own interpolation stays off: a value must not depend on the order of lines or on the process.
             bindings = list(parse_stream(stream))
     except (OSError, UnicodeDecodeError) as error:
         problems.append(f"{file}: cannot be read ({error})")
         return values
     for binding in bindings:
-        line = binding.original.line
+        text = binding.original.string
+        # dotenv counts the empty lines before a line as part of it.
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         if binding.error:
-            problems.append(f"{file}: line {line} is not KEY=VALUE: {binding.original.string.strip()!r}")
+            # The line is not shown: it may hold a secret.
+            problems.append(f"{file}: line {line} is not KEY=VALUE; look for an open quote or a space in the key")
         elif binding.key is not None:
             if binding.key in values:
                 problems.append(f"{file}: {binding.key}: set a second time in line {line}; keep one")
             if binding.value is None:
                 problems.append(f"{file}: {binding.key}: line {line} has no '='; expected KEY=VALUE")
             values[binding.key] = binding.value or ""
-            _check_secret(file, binding.key, values[binding.key], problems)
+            _check_secret(f"{file}: {binding.key}", binding.key, values[binding.key], problems)
     return values
 
 
-def _check_secret(file: Path, key: str, value: str, problems: list[str]) -> None:
-    if _SECRET_VALUE.search(value) or (
+def _check_secret(where: str, key: str, value: str, problems: list[str]) -> None:
+    if validation.SECRET_VALUE.search(value) or (
         _SECRET_KEY.search(key) and value and not value.startswith(("aws-sm:", "env:", "arn:"))
     ):
         problems.append(
-            f"{file}: {key}: holds a secret in the open; keep it in Secrets Manager and write a reference,"
+            f"{where}: holds a secret in the open; keep it in Secrets Manager and write a reference,"
             " aws-sm:<name>#<field>"
         )
+
+
+def _check_secrets_in_tree(data: Any, file: Path, problems: list[str], path: str = "") -> None:
+    """Report every string of a TOML or JSON file that looks like a secret."""
+    if isinstance(data, str) and validation.SECRET_VALUE.search(data):
+        _check_secret(f"{file}: {path}", "", data, problems)
+    elif isinstance(data, Mapping):
+        for key, value in data.items():
+            _check_secrets_in_tree(value, file, problems, f"{path}.{key}" if path else key)
+    elif isinstance(data, list):
+        for index, value in enumerate(data):
+            _check_secrets_in_tree(value, file, problems, f"{path}[{index}]")
 
 
 def _build(
@@ -254,6 +276,8 @@ def _build_pipelines(data: Any, report: validation.Report) -> dict[str, Pipeline
         pipelines[environment] = tuple(
             tuple(map(str, group)) if isinstance(group, list) else str(group) for group in groups
         )
+        if () in pipelines[environment]:
+            report(path, "holds an empty list; expected step names in it")
         flat = [step for group in pipelines[environment] for step in ((group,) if isinstance(group, str) else group)]
         for step in flat:
             if step not in STEP_NAMES:
@@ -265,32 +289,48 @@ def _build_pipelines(data: Any, report: validation.Report) -> dict[str, Pipeline
 
 def _check_task_definitions(
     table: Mapping[str, Any], folder: Path, values: Mapping[str, str], env_file: Path, problems: list[str]
-) -> set[str]:
+) -> set[str] | None:
+    """Return the keys that the task definitions use, or None where one of them could not be read."""
     used: set[str] = set()
+    complete = True
     services = table.get("services")
     for name, service in services.items() if isinstance(services, Mapping) else ():
         named = service.get("task_definition") if isinstance(service, Mapping) else None
         if not isinstance(named, str):
+            complete = complete and isinstance(service, Mapping) and service.get("kind") in ("s3-site", "vercel")
             continue
         file = folder / named
         try:
-            text = file.read_text(encoding="utf-8")
-            definition = json.loads(text)
+            definition = json.loads(file.read_text(encoding=_ENCODING))
         except OSError as error:
+            complete = False
             problems.append(f"{file}: cannot be read ({error.strerror}); services.{name}.task_definition names it")
             continue
         except ValueError as error:
+            complete = False
             problems.append(f"{file}: is not valid JSON: {error}")
             continue
-        for key in interpolation.references(text):
-            used.add(key)
-            if key not in values and key not in BUILT_IN_KEYS:
-                hint = validation.nearest(key, values)
-                problems.append(f"{file}: wants ${{{key}}}, which {env_file.name} does not hold{hint}")
+        keys, missing = _keys_in_definition(definition, values)
+        used |= keys
+        problems.extend(f"{file}: {path}: {_missing(key, values, env_file)}" for key, path in missing.items())
+        _check_secrets_in_tree(definition, file, problems)
         problem = _container_problem(definition, name, str(service.get("container")))
         if problem:
             problems.append(f"{file}: containerDefinitions: {problem}")
-    return used
+    return used if complete else None
+
+
+def _keys_in_definition(definition: Any, values: Mapping[str, str]) -> tuple[set[str], dict[str, str]]:
+    """Return the keys that a task definition uses, and of the missing ones where each is wanted first."""
+    keys_of: dict[str, tuple[str, ...]] = {}
+    missing: dict[str, str] = {}
+    known = {**values, **dict.fromkeys(BUILT_IN_KEYS, "")}
+
+    def note(path: str, key: str) -> None:
+        missing.setdefault(key, path)
+
+    interpolation.fill_tree(definition, known, note, keys_of)
+    return {key for keys in keys_of.values() for key in keys}, missing
 
 
 def _container_problem(definition: Any, service: str, container: str) -> str:
@@ -332,8 +372,11 @@ def _check_meaning(settings: Settings, toml_file: Path, problems: list[str]) -> 
             f"{toml_file}: rollout: minimum_healthy_percent must be below maximum_percent, or no task can be replaced"
         )
     for name, service in settings.services.items():
+        for index, argv in enumerate(service.build.checks):
+            if not argv or not argv[0]:
+                problems.append(f"{toml_file}: services.{name}.build.checks[{index}]: names no program to run")
         for key, value in service.build.environment.items():
-            if _SECRET_VALUE.search(value):
+            if validation.SECRET_VALUE.search(value):
                 problems.append(
                     f"{toml_file}: services.{name}.build.environment.{key}: a front end shows this to everyone;"
                     " it must not hold a secret"

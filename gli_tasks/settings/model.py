@@ -23,10 +23,14 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The regular expression that a string must match whole, and what to call it when it does not."""
+    """The regular expression that a string must match whole, and what to call it when it does not.
+
+    Where ``shown`` is off, no message holds the string itself, since it may be a secret.
+    """
 
     pattern: str
     expected: str
+    shown: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,12 @@ Host = Annotated[str, Matches(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?", "a host name su
 AccountId = Annotated[str, MayBeAbsent(), Matches(r"|[0-9]{12}", "the 12 digits of an AWS account")]
 Region = Annotated[str, Matches(r"[a-z]{2}(-[a-z]+)+-[0-9]", "a region such as ap-northeast-2")]
 SecretReference = Annotated[
-    str, Matches(r"|aws-sm:[^#\s]+(#[^#\s]+)?|env:[A-Z_][A-Z0-9_]*", "a reference, aws-sm:<name>#<field> or env:<NAME>")
+    str,
+    Matches(
+        r"|aws-sm:[^#\s]+(#[^#\s]+)?|env:[A-Z_][A-Z0-9_]*",
+        "a reference, aws-sm:<name>#<field> or env:<NAME>",
+        shown=False,
+    ),
 ]
 Computed = Annotated[str, Matches("version|time|commit|branch", "one of version, time, commit, branch")]
 HttpUrl = Annotated[str, Matches(r"https?://[^\s/]+\S*", "an http:// or https:// address")]

@@ -17,6 +17,11 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from gli_tasks.settings.model import Between, Matches, MayBeAbsent
 
+# A value in env/ that looks like one of these is a secret in the open, whatever its key is called.
+SECRET_VALUE = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\bA[KS]IA[0-9A-Z]{16}\b|://[^/\s:@]*:[^/\s@]+@|hooks\.slack\.com/services/"
+)
+
 Report = Callable[[str, str], None]
 """Takes the dotted path of a value and a sentence that says what was expected there."""
 
@@ -104,7 +109,7 @@ def _check_limits(value: Any, limits: Iterable[Any], path: str, report: Report) 
         if isinstance(limit, Between) and not limit.low <= value <= limit.high:
             report(path, f"expected a number from {limit.low:g} to {limit.high:g}, got {value:g}")
         elif isinstance(limit, Matches) and not re.fullmatch(limit.pattern, value):
-            report(path, f"expected {limit.expected}, got {_describe(value)}")
+            report(path, f"expected {limit.expected}, got {_describe(value) if limit.shown else 'something else'}")
 
 
 def _expected(kind: Any) -> str:
@@ -124,6 +129,8 @@ def _expected(kind: Any) -> str:
 
 def _describe(data: Any) -> str:
     if isinstance(data, str):
+        if SECRET_VALUE.search(data):
+            return "what looks like a secret"
         return "an empty string" if not data else repr(data if len(data) <= 60 else data[:57] + "...")
     if isinstance(data, Mapping):
         return "a table"
