@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from balancer_parts import BalancerProcess, Certificates, Control, SampleProcess, next_address
+
+from tests.rehearsal.balancer.balancer_parts import BalancerProcess, Certificates, Control, SampleProcess, next_address
 
 
 @pytest.fixture

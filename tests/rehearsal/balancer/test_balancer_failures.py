@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from balancer_parts import (
+
+from tests.rehearsal.balancer.balancer_parts import (
     BalancerProcess,
     Certificates,
     Control,

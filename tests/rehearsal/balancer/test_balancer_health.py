@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from balancer_parts import (
+from tests.rehearsal.balancer.balancer_parts import (
     BalancerProcess,
     Control,
     SampleProcess,

@@ -9,7 +9,16 @@ import time
 from collections.abc import Callable
 
 import pytest
-from balancer_parts import ROOT, BalancerProcess, Certificates, Control, SampleProcess, forward, wait_until
+
+from tests.rehearsal.balancer.balancer_parts import (
+    ROOT,
+    BalancerProcess,
+    Certificates,
+    Control,
+    SampleProcess,
+    forward,
+    wait_until,
+)
 
 
 def test_sigterm_lets_requests_in_flight_end(

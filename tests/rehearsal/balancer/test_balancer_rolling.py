@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from balancer_parts import (
+from tests.rehearsal.balancer.balancer_parts import (
     FIXED_503,
     ROOT,
     BalancerProcess,

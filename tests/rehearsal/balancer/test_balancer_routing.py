@@ -8,7 +8,15 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from balancer_parts import FIXED_503, TO_HTTPS, BalancerProcess, Control, SampleProcess, forward, wait_until
+from tests.rehearsal.balancer.balancer_parts import (
+    FIXED_503,
+    TO_HTTPS,
+    BalancerProcess,
+    Control,
+    SampleProcess,
+    forward,
+    wait_until,
+)
 
 Start = Callable[..., SampleProcess]
 

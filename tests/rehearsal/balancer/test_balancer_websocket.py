@@ -8,7 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from balancer_parts import (
+from tests.rehearsal.balancer.balancer_parts import (
     BalancerProcess,
     Control,
     SampleProcess,

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_local_parts import LocalRuntime, MemoryLogs, MemorySecrets, TcpTargets
-from ecs_twin import Twin, client
 from werkzeug.serving import make_server
 
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.wire import Gateway
+from tests.rehearsal.ecs.ecs_local_parts import LocalRuntime, MemoryLogs, MemorySecrets, TcpTargets
+from tests.rehearsal.ecs.ecs_twin import Twin, client
 
 
 def _no_digest(image: str) -> str | None:

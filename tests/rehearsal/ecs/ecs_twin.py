@@ -9,9 +9,9 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
-from ecs_local_parts import LocalRuntime, MemoryLogs, MemorySecrets, TcpTargets
 
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
+from tests.rehearsal.ecs.ecs_local_parts import LocalRuntime, MemoryLogs, MemorySecrets, TcpTargets
 
 TARGET_GROUP = "arn:aws:elasticloadbalancing:ap-northeast-2:123456789012:targetgroup/api/0123456789abcdef"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, WaiterError
-from ecs_twin import TARGET_GROUP, Twin, client
+
+from tests.rehearsal.ecs.ecs_twin import TARGET_GROUP, Twin, client
 
 
 def test_a_first_deployment_completes_and_tells_so(twin: Twin) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_twin import ROLE, Twin
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from tests.rehearsal.ecs.ecs_twin import ROLE, Twin
 
 NAMES = st.text(string.ascii_lowercase, min_size=1, max_size=8)
 ENVIRONMENTS = st.dictionaries(NAMES, st.text(max_size=12), max_size=3)

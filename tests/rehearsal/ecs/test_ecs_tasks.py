@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_twin import NETWORK, Twin
+
+from tests.rehearsal.ecs.ecs_twin import NETWORK, Twin
 
 SECRET = "arn:aws:secretsmanager:ap-northeast-2:123456789012:secret:gli/db/prod-AbCdEf"
 LOGS = {

@@ -1,0 +1,76 @@
+"""The twin's engine and registry, and an ECR that describes what the registry really holds."""
+
+from __future__ import annotations
+
+import base64
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import docker
+import pytest
+from botocore.config import Config
+from moto.server import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+from gli_tasks.rehearsal.builder.engine import StandInBuilder
+from gli_tasks.rehearsal.registry.ecr import EcrImages
+from gli_tasks.rehearsal.registry.server import OciRegistry
+from gli_tasks.rehearsal.wire import Gateway
+from tests.image.image_parts import Registry, write_source
+
+ACCOUNT = "123456789012"
+REPOSITORIES = ("team-api", "team-web")
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[docker.DockerClient]:
+    builder = StandInBuilder(tmp_path / "builder")
+    monkeypatch.setenv("DOCKER_HOST", builder.url)
+    client = docker.DockerClient(base_url=builder.url)
+    yield client
+    client.close()
+    builder.stop()
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    password: list[str] = []
+    server = OciRegistry(
+        tmp_path / "registry",
+        authenticate=lambda user, given: user == "AWS" and [given] == password,
+        repository_exists=REPOSITORIES.__contains__,
+        account=ACCOUNT,
+    )
+    images = EcrImages(
+        server.store,
+        repository_exists=REPOSITORIES.__contains__,
+        tag_is_immutable=lambda _repository, _tag: False,
+        account=ACCOUNT,
+    )
+    gateway = Gateway(DomainDispatcherApplication(create_backend_app), [images])
+    web = make_server("127.0.0.1", 0, gateway, threaded=True)
+    thread = threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    ecr = boto3.client(
+        "ecr",
+        region_name="ap-northeast-2",
+        endpoint_url=f"http://127.0.0.1:{web.server_port}",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+    token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
+    password.append(base64.b64decode(token).decode().partition(":")[2])
+    yield Registry(ecr, server.address, server)
+    ecr.close()
+    web.shutdown()
+    web.server_close()
+    thread.join(5)
+    server.stop()
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_source(tmp_path / "source")
