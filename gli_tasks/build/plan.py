@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gli_tasks.errors import UsageError
+
 _WARNING = re.compile(r"\bwarn(ing)?s?\b", re.IGNORECASE)
 _NO_WARNING = re.compile(r"\b(0|no) warn(ing)?s?\b", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%+,=-]*")
@@ -68,10 +70,20 @@ def render_environment(values: Mapping[str, str]) -> str:
 
 
 def _quoted(value: str) -> str:
+    """Quote a value as dotenv for Node reads it, on which Vite and most front-end builds stand.
+
+    It takes no escapes inside quotes (but ``\\n`` inside double ones), so the quote is one not in the value;
+    ``$`` would be expanded, and ``\\$`` is a plain one. Raises UsageError for what it cannot read back.
+    """
     if _PLAIN.fullmatch(value):
         return value
-    escaped = value.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"').replace("$", "\\$")
-    return f'"{escaped}"'
+    quote = next((one for one in ("'", "`", '"') if one not in value), "")
+    if not quote or "\\$" in value or (quote == '"' and "\\" in value):
+        raise UsageError(
+            "a value for the environment file mixes quotes, backslashes and dollars in a way that dotenv cannot read",
+            remedy="simplify build.environment in project.toml",
+        )
+    return quote + value.replace("$", "\\$") + quote
 
 
 def missing_sources(index: str, referenced: Sequence[str], present: Sequence[str]) -> tuple[str, ...]:

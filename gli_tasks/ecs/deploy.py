@@ -21,6 +21,8 @@ from gli_tasks.ecs.plan import (
 from gli_tasks.ecs.services import read_services, read_tasks
 from gli_tasks.errors import NotRestored, RolloutFailed
 
+_RESTORE_ROUNDS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Started:
@@ -166,43 +168,57 @@ def restore(
     started.
     Raises NotRestored, naming each service whose old version is not serving.
     """
-    changed = [one for one in started if one.changed]
-    follow_ids: dict[str, str] = {}
+    left = {one.service: one for one in started if one.changed}
+    confirmed: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    # The circuit breaker may start a rollback of its own while ours begins, and take its place; then that one is
+    # followed.
+    deadline = time.monotonic() + timeout_s
+    for number in range(_RESTORE_ROUNDS):
+        if not left:
+            break
+        if number:
+            time.sleep(poll_s)
+        ids, failed = _start_restoring(ecs, cluster, left)
+        left_s = max(0.0, deadline - time.monotonic())
+        ended = follow(ecs, cluster, ids, timeout_s=left_s, poll_s=poll_s, on_change=on_change) if ids else {}
+        for name, one in list(left.items()):
+            strangers = [
+                task.id
+                for task in read_tasks(ecs, cluster, name, "RUNNING")
+                if task.task_definition != one.task_definition_before
+            ]
+            if name in ended and ended[name].progress is Progress.COMPLETED and not strangers:
+                confirmed[name] = f"{name} runs {one.task_definition_before.rsplit('/', 1)[-1]} again"
+                del left[name]
+            else:
+                sentence = ended[name].sentence if name in ended else failed.get(name, "has no deployment")
+                failed[name] = f"{name}: {sentence}; tasks of another version: {', '.join(strangers) or 'none'}"
+    if left:
+        raise NotRestored(
+            "the old version could not be put back:\n" + "\n".join(f"  - {failed[name]}" for name in left),
+            remedy="see `invoke ecs.status` and the service's events in the AWS console, now",
+        )
+    return tuple(confirmed.values())
+
+
+def _start_restoring(ecs: Any, cluster: str, left: Mapping[str, Started]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the deployment to follow of each service, and why the others have none."""
+    ids: dict[str, str] = {}
     refused: dict[str, str] = {}
-    before = read_services(ecs, cluster, [one.service for one in changed]) if changed else {}
-    for one in changed:
-        primary = before[one.service].primary
+    facts = read_services(ecs, cluster, list(left))
+    for name, one in left.items():
+        primary = facts[name].primary
         if primary is None or primary.task_definition != one.task_definition_before:
             try:
-                answer = ecs.update_service(
-                    cluster=cluster, service=one.service, taskDefinition=one.task_definition_before
-                )
+                answer = ecs.update_service(cluster=cluster, service=name, taskDefinition=one.task_definition_before)
             except Exception as error:
                 # One service that cannot go back must not keep the others from it.
                 if (known := as_gli_error(error)) is None:
                     raise
-                refused[one.service] = known.what
+                refused[name] = known.what
                 continue
             primary = service_facts(answer["service"]).primary
         if primary is not None:
-            follow_ids[one.service] = primary.id
-    ended = (
-        follow(ecs, cluster, follow_ids, timeout_s=timeout_s, poll_s=poll_s, on_change=on_change) if follow_ids else {}
-    )
-    confirmed: list[str] = []
-    failed: list[str] = []
-    for one in changed:
-        judgement = ended.get(one.service)
-        tasks = read_tasks(ecs, cluster, one.service, "RUNNING")
-        strangers = [task.id for task in tasks if task.task_definition != one.task_definition_before]
-        if judgement is not None and judgement.progress is Progress.COMPLETED and not strangers:
-            confirmed.append(f"{one.service} runs {one.task_definition_before.rsplit('/', 1)[-1]} again")
-        else:
-            sentence = judgement.sentence if judgement else refused.get(one.service, "has no deployment")
-            failed.append(f"{one.service}: {sentence}; tasks of another version: {', '.join(strangers) or 'none'}")
-    if failed:
-        raise NotRestored(
-            "the old version could not be put back:\n" + "\n".join(f"  - {line}" for line in failed),
-            remedy="see `invoke ecs.status` and the service's events in the AWS console, now",
-        )
-    return tuple(confirmed)
+            ids[name] = primary.id
+    return ids, refused

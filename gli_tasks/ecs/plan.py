@@ -134,6 +134,8 @@ def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
     if old:
         sentence += f", {old} of the old version left"
     done = mine.rollout_state == "COMPLETED" and mine.running >= mine.desired and not mine.pending
+    if done:
+        sentence = f"completed, {sentence}"
     return Judgement(Progress.COMPLETED if done else Progress.RUNNING, sentence, deployment_id)
 
 

@@ -51,7 +51,7 @@ def tag_commit(folder: Path, remote: str, tag: str, commit: str, message: str) -
             where=str(folder),
         )
     identity = _identity(folder)
-    git(folder, *identity, "tag", "--annotate", "--force", "--message", message, tag, commit)
+    git(folder, *identity, "tag", "--annotate", "--force", "--message", message, "--", tag, commit)
     git(folder, "push", remote, f"refs/tags/{tag}", timeout_s=120)
     if remote_tag(folder, remote, tag) != commit:
         raise CommandFailed(f"{remote} does not show the tag {tag} after the push", returncode=1, where=str(folder))

@@ -17,6 +17,7 @@ from gli_tasks.rehearsal.runtime.base_image import ensure_base_image
 from gli_tasks.rehearsal.runtime.container import ContainerRuntime
 from gli_tasks.rehearsal.runtime.contract import Runtime
 from gli_tasks.rehearsal.runtime.process import ProcessRuntime
+from gli_tasks.rehearsal.runtime.sweep import sweep
 
 DOCKER_LABEL = "gli-rehearsal"
 _LOOPBACK = "127.0.0.1"
@@ -84,6 +85,7 @@ def start_engines(
     address = engine_address()
     if address is None:
         raise RehearsalFailed("the Docker engine no longer answers", remedy="start Docker, or say --engine process")
+    sweep(address, DOCKER_LABEL)
     base_image = ensure_base_image(address)
     containers = ContainerRuntime(address, label=DOCKER_LABEL, run=label, registry=registry, credentials=credentials)
     gateway = containers.gateway

@@ -24,6 +24,7 @@ from gli_tasks.rehearsal.engines import choose_engine
 from gli_tasks.rehearsal.leftovers import find_leftovers
 from gli_tasks.rehearsal.overrides import overriding, without_real_aws
 from gli_tasks.rehearsal.runtime.children import Children
+from gli_tasks.rehearsal.runtime.sweep import is_alive, owner_of
 from gli_tasks.rehearsal.sources import SampleSource, make_source
 from gli_tasks.rehearsal.stand_ins import npm_folder
 from gli_tasks.rehearsal.twin import Ready
@@ -32,6 +33,9 @@ from gli_tasks.settings.load import LoadedSettings, root_folder
 
 LABEL_VARIABLE = "GLI_REHEARSAL"
 TOOL_ROOT = Path(__file__).resolve().parents[2]
+#: Names the process that a stage's folder belongs to.
+OWNER_FILE = "owner"
+_FOLDER_PREFIX = "gli-rehearsal-"
 _START_S = 90.0
 _STOP_S = 60.0
 #: The account that a rehearsal uses where the settings name none yet.
@@ -88,8 +92,10 @@ def put_up(
     ends.
     Raises RehearsalFailed, with nothing left behind.
     """
+    sweep_folders(Path(tempfile.gettempdir()))
     label = f"rehearsal-{secrets.token_hex(4)}"
-    folder = Path(tempfile.mkdtemp(prefix=f"gli-{label}-"))
+    folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER_PREFIX}{label.removeprefix('rehearsal-')}-"))
+    (folder / OWNER_FILE).write_text(owner_of(os.getpid()), encoding="utf-8")
     # An unprivileged PostgreSQL must be able to pass through.
     folder.chmod(0o711)
     try:
@@ -97,6 +103,20 @@ def put_up(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def sweep_folders(place: Path) -> list[Path]:
+    """Remove the folders of stages whose owner is gone without having been able to tidy up; return them."""
+    swept = []
+    for folder in place.glob(f"{_FOLDER_PREFIX}*"):
+        try:
+            owner = (folder / OWNER_FILE).read_text(encoding="utf-8")
+        except OSError:
+            continue
+        if not is_alive(owner):
+            shutil.rmtree(folder, ignore_errors=True)
+            swept.append(folder)
+    return swept
 
 
 def _put_up(
@@ -138,6 +158,8 @@ def _put_up(
     except BaseException:
         _stop_process(twin)
         raise
+    if outlives_us:
+        (folder / OWNER_FILE).write_text(owner_of(twin.pid), encoding="utf-8")
     return Stage(label, folder, loaded, sources, process, ready, twin, Children())
 
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 from types import FrameType
 
 from gli_tasks.aws import as_gli_error
-from gli_tasks.errors import GliError, Interrupted, NotRestored, RecordFailed, Refused
+from gli_tasks.errors import GliError, Interrupted, Locked, NotRestored, RecordFailed, Refused, WaitsForPerson
 from gli_tasks.release.news import tell
 from gli_tasks.release.record import Failure, Outcome, StepOutcome, StepRecord
 from gli_tasks.release.run import Run, timestamp
@@ -182,7 +182,8 @@ def _as_seen(error: GliError, step: str, serving: list[str], changed: bool) -> G
         return Refused(error.what, where=error.where or step, remedy=error.remedy)
     now = "; ".join(serving) or "the old version serves, untouched"
     what = f"{error}\n  serving: {now}"
-    return Interrupted(what, where=step) if isinstance(error, Interrupted) else GliError(what, where=step)
+    own_code = next((one for one in (Interrupted, Locked, WaitsForPerson) if isinstance(error, one)), GliError)
+    return own_code(what, where=step)
 
 
 @contextmanager

@@ -361,6 +361,9 @@ def _check_meaning(settings: Settings, toml_file: Path, problems: list[str]) -> 
     if default and default not in settings.ecs_services:
         hint = validation.nearest(default, settings.ecs_services)
         problems.append(f"{toml_file}: load_balancer.default_service: there is no ECS service {default!r}{hint}")
+    names = [check.name for check in settings.health.checks]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(f"{toml_file}: health.checks: two checks are called {name!r}; name them apart")
     cache = settings.cache
     if cache is not None and cache.transit_encryption and cache.url.startswith("redis://"):
         problems.append(

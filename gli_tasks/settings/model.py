@@ -245,7 +245,7 @@ class Health:
     interval_s: Pace = 2.0
     request_timeout_s: Annotated[float, Between(0.1, 300)] = 10
     certificate_days: Annotated[int, Between(0, 3_650)] = 30
-    connect_to: str = ""
+    connect_to: Annotated[str, Matches(r"|[^\s:]+:[0-9]{1,5}", "host:port, or nothing")] = ""
     ca_file: str = ""
 
 

@@ -64,7 +64,7 @@ def test_a_rollout_is_followed_to_its_end_and_believed_by_digest(cluster: Cluste
         on_change=lambda name, judgement: said.append(f"{name} {judgement.sentence}"),
     )
     assert ended["api"].progress is Progress.COMPLETED
-    assert said[-1] == "api 2/2 running"
+    assert said[-1] == "api completed, 2/2 running"
     require_completed(cluster.ecs, "main", ended, {"api": Expected("api", BETTER.partition("@")[2])}, 20)
     with pytest.raises(RolloutFailed, match=r"runs sha256:2+, not sha256:9"):
         require_completed(cluster.ecs, "main", ended, {"api": Expected("api", "sha256:9")}, 20)
