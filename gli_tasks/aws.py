@@ -44,6 +44,7 @@ class Aws:
         self.region = region
         self.account = account
         self._on_change: Callable[[Call], None] | None = None
+        self._guard: Callable[[], None] | None = None
         self._lock = threading.Lock()
         self._session: Any = None
         self._clients: dict[str, Any] = {}
@@ -51,6 +52,14 @@ class Aws:
     def tell_changes(self, on_change: Callable[[Call], None]) -> None:
         """Tell ``on_change`` of every call that changes something from now on, once its answer came or was lost."""
         self._on_change = on_change
+
+    def guard_changes(self, guard: Callable[[], None]) -> None:
+        """Ask ``guard`` before every call that changes something from now on; what it raises keeps the call from
+        being made.
+
+        Not asked for S3, where a release writes its own record and lock, each by a conditional put.
+        """
+        self._guard = guard
 
     def client(self, service: str) -> Any:
         """Return the client of a service, made on first use."""
@@ -66,6 +75,7 @@ class Aws:
 
         if self._session is None:
             self._session = Session()
+            self._session.register("before-call", self._ask_guard)
             self._session.register("after-call", self._record)
             self._session.register("after-call-error", self._record_lost)
         config = Config(
@@ -80,6 +90,10 @@ class Aws:
             return self._session.create_client(service, region_name=self.region, config=config)
         except ProfileNotFound as error:
             raise Refused(str(error), remedy="check AWS_PROFILE and ~/.aws/config") from None
+
+    def _ask_guard(self, model: Any, **_: Any) -> None:
+        if self._guard is not None and not is_read(model.name) and model.service_model.service_name != "s3":
+            self._guard()
 
     def _record(self, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:
         if self._on_change is None or is_read(model.name):

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.session import Session
 
 from gli_tasks.aws import Aws, Call, as_gli_error, error_code, is_read
-from gli_tasks.errors import AwsCallFailed, GliError, Refused
+from gli_tasks.errors import AwsCallFailed, GliError, Locked, Refused
 from tests.floor_parts import ACCOUNT, REGION, AwsServer
 
 pytest_plugins = ["tests.floor_fixtures"]
@@ -201,6 +201,25 @@ def watched(calls: list[Call]) -> Aws:
     aws = Aws(REGION, ACCOUNT)
     aws.tell_changes(calls.append)
     return aws
+
+
+def test_a_guard_keeps_changes_from_being_made_and_lets_reads_through(
+    aws_server: AwsServer, aws_process: pytest.MonkeyPatch
+) -> None:
+    aws_process.setenv("AWS_ENDPOINT_URL", aws_server.url)
+
+    def refuse() -> None:
+        raise Locked("the lock was lost")
+
+    aws = Aws(REGION, ACCOUNT)
+    ecs = aws.client("ecs")
+    aws.guard_changes(refuse)
+    aws_server.answers_with(200, "{}")
+    ecs.describe_services(services=["api"])
+    assert aws_server.asked == 1
+    with pytest.raises(Locked):
+        ecs.update_service(service="api")
+    assert aws_server.asked == 1
 
 
 def test_a_change_whose_answer_was_lost_is_told_with_status_0(aws_process: pytest.MonkeyPatch) -> None:

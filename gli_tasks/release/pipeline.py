@@ -98,6 +98,8 @@ def _run_step(run: Run, name: str, step: Step) -> None:
         run.progress.ended(name, str(outcome), clean)
 
     try:
+        if step.changes:
+            run.require_lock()
         detail = step.act(run)
     except Exception as error:
         known = _as_known(error)
@@ -132,7 +134,8 @@ def _finish_failed(
     lost: dict[str, GliError] = {}
     for name in reversed(begun):
         undo = steps[name].undo
-        if undo is None:
+        # Without the lock, another release may be at work, and putting our old version back would fight it.
+        if undo is None or isinstance(error, Locked):
             continue
         try:
             sentence = undo(run)
@@ -181,6 +184,8 @@ def _as_seen(error: GliError, step: str, serving: list[str], changed: bool) -> G
     if error.exit_code == 2 and not changed:
         return Refused(error.what, where=error.where or step, remedy=error.remedy)
     now = "; ".join(serving) or "the old version serves, untouched"
+    if isinstance(error, Locked) and changed:
+        now = "what this release left, or what another one does now; `invoke release.status` shows it"
     what = f"{error}\n  serving: {now}"
     own_code = next((one for one in (Interrupted, Locked, WaitsForPerson) if isinstance(error, one)), GliError)
     return own_code(what, where=step)

@@ -30,7 +30,10 @@ def timestamp(moment: datetime | None = None) -> str:
 
 
 class Run:
-    """A release under way. ``stop`` is set when a person asks it to stop."""
+    """A release under way. ``stop`` is set when a person asks it to stop.
+
+    ``require_lock`` raises Locked where the environment's lock may no longer be ours.
+    """
 
     def __init__(
         self,
@@ -41,6 +44,7 @@ class Run:
         journal: Journal,
         record: Record,
         started: datetime,
+        require_lock: Callable[[], None] = lambda: None,
     ) -> None:
         self.settings = settings
         self.aws = aws
@@ -48,6 +52,7 @@ class Run:
         self.progress = progress
         self.journal = journal
         self.started = started
+        self.require_lock = require_lock
         self.stop = threading.Event()
         self._record = record
         self._lock = threading.RLock()

@@ -12,6 +12,7 @@ from gli_tasks.ecs.services import read_services
 from gli_tasks.edge import operator_name
 from gli_tasks.errors import GliError, Refused
 from gli_tasks.release.journal import Journal
+from gli_tasks.release.lock import Holder, Lock
 from gli_tasks.release.pipeline import run_pipeline
 from gli_tasks.release.progress import progress_for
 from gli_tasks.release.record import Record
@@ -28,7 +29,8 @@ def release_id(moment: datetime) -> str:
 def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, GliError | None, str]:
     """Run the environment's pipeline; return the record, the error that ended it, and where the record is.
 
-    Raises Refused and other errors of what is wrong before anything was touched.
+    Raises Locked where another release holds the environment, Refused and other errors of what is wrong before anything
+    was touched.
     """
     settings = loaded.settings
     if not settings.pipeline:
@@ -49,11 +51,24 @@ def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, Gli
         started_at=timestamp(started),
         overridden_settings=loaded.overrides,
     )
+    lock = Lock(aws.client("s3"), settings.state.bucket)
+    lock.acquire(Holder(secrets.token_hex(16), record.who, record.id, record.started_at))
+    try:
+        return _run(loaded, console, aws, record, started, lock)
+    finally:
+        lock.release()
+
+
+def _run(
+    loaded: LoadedSettings, console: Console, aws: Aws, record: Record, started: datetime, lock: Lock
+) -> tuple[Record, GliError | None, str]:
+    settings = loaded.settings
     journal = Journal(aws.client("s3"), settings.state.bucket)
     flat = [step for group in settings.pipeline for step in ((group,) if isinstance(group, str) else group)]
     error: GliError | None = None
     with progress_for(console, flat) as progress:
-        run = Run(settings, aws, console, progress, journal, record, started)
+        run = Run(settings, aws, console, progress, journal, record, started, lock.require_held)
+        aws.guard_changes(lock.require_held)
         aws.tell_changes(run.note_call)
         run.save()
         try:

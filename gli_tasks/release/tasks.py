@@ -67,9 +67,41 @@ def history(
     show_history(console, loaded.settings, aws_for(loaded), count, json)
 
 
+@task(
+    help=flags("env", "project", "yes", reason="why the holder will not come back; it is written down"),
+    positional=[],
+)
+@operator
+def unlock(
+    context: Context, reason: str = "", env: str | None = None, project: str | None = None, yes: bool = False
+) -> None:
+    """Free the environment's lock that a dead release holds, without waiting for its lease to run out."""
+    from gli_tasks.console import Console
+    from gli_tasks.edge import operator_name
+    from gli_tasks.errors import UsageError
+
+    console = Console()
+    loaded = chosen(env, project)
+    require_present(loaded, "aws", "state")
+    if not reason.strip():
+        raise UsageError("a lock is broken open for a reason", remedy="add --reason '...'")
+    from gli_tasks.release.lock import Lock
+
+    lock = Lock(aws_for(loaded).client("s3"), loaded.settings.state.bucket)
+    seen = lock.look()
+    if seen is not None and seen.holder.token:
+        holder = seen.holder
+        console.line(
+            f"{holder.who} holds it since {holder.since} for release {holder.release}; renewed {seen.age_s:.0f} s ago"
+        )
+    confirm(console, "breaking the lock open", loaded, yes)
+    broken = lock.break_open(operator_name(), reason)
+    console.answer(f"freed; it was {broken.who}'s for release {broken.release}")
+
+
 def collection(settings_folder: Path) -> Collection:
     """Return the collection, with one release task for each environment that any project has."""
     folder = Path(os.environ.get("GLI_ENV_FOLDER") or settings_folder)
     # The names that settings/load.py takes for environments; importing it would slow down `invoke --list`.
     environments = sorted({file.stem for file in folder.glob("*/*.env") if re.fullmatch("[a-z][a-z0-9-]*", file.stem)})
-    return Collection(status, history, *(release_task(environment) for environment in environments))
+    return Collection(status, history, unlock, *(release_task(environment) for environment in environments))

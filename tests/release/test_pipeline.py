@@ -17,11 +17,13 @@ from gli_tasks.errors import (
     AwsCallFailed,
     ChecksFailed,
     GliError,
+    Locked,
     NotRestored,
     RecordFailed,
     Refused,
     RolloutFailed,
     UsageError,
+    WaitsForPerson,
 )
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.pipeline import run_pipeline
@@ -186,6 +188,31 @@ def test_the_record_is_written_after_each_step(release: Release) -> None:
     steps = {"a": release.step("a"), "b": release.step("b", also=look), "c": release.step("c", also=look)}
     run_pipeline(release.run, ("a", "b", "c"), steps)
     assert seen == [[("a", "done")], [("a", "done"), ("b", "done")]]
+
+
+def test_without_the_lock_nothing_more_is_changed_nor_put_back(release: Release) -> None:
+    def lost() -> None:
+        if "a ends" in release.events:
+            raise Locked("the lock was lost: another process took it")
+
+    release.run.require_lock = lost
+    steps = {
+        "a": release.step("a", changes=True, undo="back"),
+        "look": release.step("look"),
+        "b": release.step("b", changes=True, undo="back"),
+    }
+    error = fail(release, ("a", "look", "b"), steps)
+    assert isinstance(error, Locked)
+    assert error.exit_code == 3
+    assert release.events == ["a begins", "a ends", "look begins", "look ends"]
+    assert "another one" in error.what
+    assert release.stored().outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("kind", [Locked, WaitsForPerson])
+def test_an_exit_code_of_its_own_stays(release: Release, kind: type[GliError]) -> None:
+    error = fail(release, ("a",), {"a": release.step("a", changes=True, fails=kind("x"))})
+    assert type(error) is kind
 
 
 def test_a_failed_step_is_on_record_before_anything_is_undone(release: Release) -> None:

@@ -1,4 +1,4 @@
-"""AWS's own command works against the twin."""
+"""A twin that stands (`rehearse.up`): the aws command works against it, and so do single tasks and releases at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import os
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,46 @@ def test_the_tool_itself_works_in_that_environment(environment: dict[str, str]) 
     checked = invoke("health.check", "-e", "prod", environment=environment)
     assert checked.returncode == 0, checked.stderr
     assert Path(environment["CA_FILE"]).is_file()
+
+
+def test_of_two_releases_at_once_one_wins_and_the_other_says_who_holds_it(environment: dict[str, str]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        done = list(pool.map(lambda _: invoke("release.prod", "--yes", "--json", environment=environment), range(2)))
+    winner, other = sorted(done, key=lambda one: one.returncode)
+    assert (winner.returncode, other.returncode) == (0, 3), winner.stderr + other.stderr
+    record = json.loads(winner.stdout)
+    assert f"for release {record['id']}" in other.stderr
+    assert "holds the environment since" in other.stderr
+    # What the winner gave back can be taken at once, and a release with nothing changed makes no new revision.
+    again = invoke("release.prod", "--yes", "--json", environment=environment)
+    assert again.returncode == 0, again.stderr
+    before, after = (json.loads(one.stdout)["services"]["api"]["task_definition"] for one in (winner, again))
+    assert before == after
+    assert [call["operation"] for call in json.loads(again.stdout)["calls"]] == []
+
+
+def test_a_lock_that_a_dead_release_left_can_be_broken_open(environment: dict[str, str]) -> None:
+    refused = invoke("release.unlock", "-e", "prod", "--yes", environment=environment)
+    assert refused.returncode == 2
+    assert "--reason" in refused.stderr
+    nobody = invoke("release.unlock", "-e", "prod", "--yes", "--reason", "cancelled", environment=environment)
+    assert nobody.returncode == 2
+    assert "nobody holds the lock" in nobody.stderr
+    killed = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "release.prod", "--yes"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert killed.stderr is not None
+    next(line for line in killed.stderr if "git.check" in line)
+    killed.kill()
+    killed.communicate(timeout=10)
+    locked = invoke("release.prod", "--yes", environment=environment)
+    assert locked.returncode == 3
+    freed = invoke("release.unlock", "-e", "prod", "--yes", "--reason", "job cancelled", environment=environment)
+    assert freed.returncode == 0, freed.stderr
+    assert invoke("release.prod", "--yes", environment=environment).returncode == 0
