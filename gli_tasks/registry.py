@@ -37,6 +37,17 @@ def find_image(ecr: Any, repository: str, tag: str) -> ImageFacts | None:
     return _facts(details[0]) if details else None
 
 
+def has_digest(ecr: Any, repository: str, digest: str) -> bool:
+    """Tell whether a repository holds the image of this digest. Raises UsageError where there is no such repository."""
+    try:
+        answer = ecr.describe_images(repositoryName=repository, imageIds=[{"imageDigest": digest}])
+    except ecr.exceptions.ImageNotFoundException:
+        return False
+    except ecr.exceptions.RepositoryNotFoundException:
+        raise _no_repository(repository) from None
+    return bool(answer.get("imageDetails"))
+
+
 def list_images(ecr: Any, repository: str) -> list[ImageFacts]:
     """Return all tagged images of a repository, the newest first. Raises UsageError where it does not exist."""
     images: list[ImageFacts] = []

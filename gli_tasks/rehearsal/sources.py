@@ -37,7 +37,7 @@ class SampleSource:
             (self.folder / name).write_text(text, encoding="utf-8")
         self._git("add", "--all")
         self._git("commit", "--quiet", "--message", message)
-        self._git("push", "--quiet", "origin", self.branch)
+        self._git("push", "--quiet", "--set-upstream", "origin", self.branch)
         return self._git("rev-parse", "HEAD").strip()
 
     def _git(self, *words: str) -> str:

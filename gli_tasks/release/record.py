@@ -114,6 +114,8 @@ class Record:
     checks: tuple[CheckRecord, ...] = ()
     overridden_settings: tuple[str, ...] = ()
     tag: str = ""
+    #: The release that this one went back to; empty for a release of new commits.
+    rollback_to: str = ""
     failure: Failure | None = None
 
     def with_service(self, name: str, **changes: object) -> Record:

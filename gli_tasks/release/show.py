@@ -41,6 +41,15 @@ def show_end(console: Console, record: Record, place: str, as_json: bool) -> Non
     console.answer(f"  record: {place}")
 
 
+def show_target(console: Console, target: Record) -> None:
+    """Print what a rollback goes back to."""
+    console.line(f"release {target.id} by {target.who}, healthy at {target.ended_at}")
+    for name, service in target.services.items():
+        if service.task_definition:
+            definition = service.task_definition.rsplit("/", 1)[-1]
+            console.line(f"  {name}: {definition}  {service.commit[:12]}  {service.digest}")
+
+
 def _version(facts: ServiceFacts) -> str:
     return facts.task_definition.rsplit("/", 1)[-1]
 

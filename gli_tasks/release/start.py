@@ -16,9 +16,11 @@ from gli_tasks.release.lock import Holder, Lock
 from gli_tasks.release.pipeline import run_pipeline
 from gli_tasks.release.progress import progress_for
 from gli_tasks.release.record import Record
+from gli_tasks.release.rollback import STEPS_BACK, find_target, services_of
 from gli_tasks.release.run import Run, timestamp
 from gli_tasks.release.steps import STEPS
-from gli_tasks.settings import LoadedSettings
+from gli_tasks.settings import LoadedSettings, Settings
+from gli_tasks.settings.model import Pipeline
 
 
 def release_id(moment: datetime) -> str:
@@ -38,6 +40,18 @@ def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, Gli
             f"{settings.project} {settings.environment} has no pipeline",
             remedy=f"add [pipelines] {settings.environment} to project.toml",
         )
+    return _start(loaded, console, settings.pipeline, "")
+
+
+def start_rollback(loaded: LoadedSettings, console: Console, target: str) -> tuple[Record, GliError | None, str]:
+    """Go back to an earlier release; return and raise as ``start_release`` does."""
+    return _start(loaded, console, STEPS_BACK, target)
+
+
+def _start(
+    loaded: LoadedSettings, console: Console, pipeline: Pipeline, target: str
+) -> tuple[Record, GliError | None, str]:
+    settings = loaded.settings
     aws = Aws(settings.aws.region, settings.aws.account)
     identity = aws.require_account()
     read_services(aws.client("ecs"), settings.ecs.cluster, [one.service for one in settings.ecs_services.values()])
@@ -50,21 +64,30 @@ def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, Gli
         identity=identity,
         started_at=timestamp(started),
         overridden_settings=loaded.overrides,
+        rollback_to=target,
     )
     lock = Lock(aws.client("s3"), settings.state.bucket)
     lock.acquire(Holder(secrets.token_hex(16), record.who, record.id, record.started_at))
     try:
-        return _run(loaded, console, aws, record, started, lock)
+        if target:
+            # Looked at once more, now that nobody else can change it.
+            record = replace(record, services=services_of(find_target(settings, aws, target)))
+        return _run(settings, console, aws, record, started, lock, pipeline)
     finally:
         lock.release()
 
 
 def _run(
-    loaded: LoadedSettings, console: Console, aws: Aws, record: Record, started: datetime, lock: Lock
+    settings: Settings,
+    console: Console,
+    aws: Aws,
+    record: Record,
+    started: datetime,
+    lock: Lock,
+    pipeline: Pipeline,
 ) -> tuple[Record, GliError | None, str]:
-    settings = loaded.settings
     journal = Journal(aws.client("s3"), settings.state.bucket)
-    flat = [step for group in settings.pipeline for step in ((group,) if isinstance(group, str) else group)]
+    flat = [step for group in pipeline for step in ((group,) if isinstance(group, str) else group)]
     error: GliError | None = None
     with progress_for(console, flat) as progress:
         run = Run(settings, aws, console, progress, journal, record, started, lock.require_held)
@@ -72,7 +95,7 @@ def _run(
         aws.tell_changes(run.note_call)
         run.save()
         try:
-            run_pipeline(run, settings.pipeline, STEPS)
+            run_pipeline(run, pipeline, STEPS)
         except GliError as failure:
             error = failure
-    return replace(run.record), error, journal.place(record.id)
+    return run.record, error, journal.place(record.id)

@@ -67,6 +67,35 @@ def history(
     show_history(console, loaded.settings, aws_for(loaded), count, json)
 
 
+@task(help=flags("env", "project", "yes", "json", to="the release to go back to (default: the last other healthy one)"))
+@operator
+def rollback(
+    context: Context,
+    env: str | None = None,
+    project: str | None = None,
+    to: str = "",
+    yes: bool = False,
+    json: bool = False,
+) -> None:
+    """Go back at once to the last release that ended healthy and does not serve now, or to another one."""
+    from gli_tasks.console import Console
+
+    console = Console()
+    loaded = chosen(env, project)
+    require_present(loaded, "aws", "state", "ecs", "services")
+    from gli_tasks.release.rollback import find_target
+    from gli_tasks.release.show import show_end, show_target
+    from gli_tasks.release.start import start_rollback
+
+    target = find_target(loaded.settings, aws_for(loaded), to)
+    show_target(console, target)
+    confirm(console, f"going back to release {target.id}", loaded, yes)
+    record, error, place = start_rollback(loaded, console, target.id)
+    show_end(console, record, place, json)
+    if error is not None:
+        raise error
+
+
 @task(
     help=flags("env", "project", "yes", reason="why the holder will not come back; it is written down"),
     positional=[],
@@ -104,4 +133,4 @@ def collection(settings_folder: Path) -> Collection:
     folder = Path(os.environ.get("GLI_ENV_FOLDER") or settings_folder)
     # The names that settings/load.py takes for environments; importing it would slow down `invoke --list`.
     environments = sorted({file.stem for file in folder.glob("*/*.env") if re.fullmatch("[a-z][a-z0-9-]*", file.stem)})
-    return Collection(status, history, unlock, *(release_task(environment) for environment in environments))
+    return Collection(status, history, rollback, unlock, *(release_task(environment) for environment in environments))

@@ -6,12 +6,14 @@ import json
 import os
 import shlex
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.conftest import missing
@@ -161,3 +163,55 @@ def test_a_lock_that_a_dead_release_left_can_be_broken_open(environment: dict[st
     freed = invoke("release.unlock", "-e", "prod", "--yes", "--reason", "job cancelled", environment=environment)
     assert freed.returncode == 0, freed.stderr
     assert invoke("release.prod", "--yes", environment=environment).returncode == 0
+
+
+def commit(environment: dict[str, str], version: str, files: dict[str, str] | None = None) -> None:
+    """Commit a version of the API and push it."""
+    folder = Path(environment["API_SOURCE"])
+    for name, text in {"VERSION": f"{version}\n", **(files or {})}.items():
+        (folder / name).write_text(text)
+    identity = ("-c", "user.name=x", "-c", "user.email=x@localhost")
+    for words in (("add", "--all"), (*identity, "commit", "-qm", f"release: {version}"), ("push", "-q")):
+        subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True)
+
+
+def serving(environment: dict[str, str]) -> str:
+    """Return the version that answers."""
+    context = ssl.create_default_context(cafile=environment["CA_FILE"])
+    with httpx.Client(verify=context, trust_env=False) as client:
+        host = "api.glibiz.com"
+        answer = client.get(
+            f"https://{environment['CONNECT_TO']}/", headers={"Host": host}, extensions={"sni_hostname": host}
+        )
+    return str(answer.json()["version"])
+
+
+def test_going_back_is_to_the_last_healthy_release_and_never_to_what_was_left(environment: dict[str, str]) -> None:
+    for version in ("2.0.0", "3.0.0"):
+        commit(environment, version)
+        done = invoke("release.prod", "--yes", environment=environment)
+        assert done.returncode == 0, done.stderr
+        assert serving(environment) == version
+    commit(environment, "4.0.0", {"FAULTS": "CRASH_AT_START=1\n"})
+    assert invoke("release.prod", "--yes", environment=environment).returncode == 1
+    assert serving(environment) == "3.0.0"
+    back = invoke("release.rollback", "-e", "prod", "--yes", "--json", environment=environment)
+    assert back.returncode == 0, back.stderr
+    assert serving(environment) == "2.0.0"
+    record = json.loads(back.stdout)
+    assert [step["name"] for step in record["steps"]] == ["ecs.update", "ecs.wait", "health.check", "notify"]
+    assert record["rollback_to"]
+    # 3.0.0 ended healthy as well, but was left: the next one further back is 1.0.0.
+    again = invoke("release.rollback", "-e", "prod", "--yes", environment=environment)
+    assert again.returncode == 0, again.stderr
+    assert serving(environment) == "1.0.0"
+    forward = [
+        one
+        for one in json.loads(
+            invoke("release.history", "-e", "prod", "--json", "--limit", "20", environment=environment).stdout
+        )
+        if one["outcome"] == "healthy"
+    ]
+    assert forward[0]["rollback_to"]
+    unknown = invoke("release.rollback", "-e", "prod", "--yes", "--to", "nope", environment=environment)
+    assert unknown.returncode == 2
