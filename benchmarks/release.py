@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--engine", default="process")
     parser.add_argument("--project", default="gli")
     options = parser.parse_args()
-    stage = stages.put_up(options.project, "prod", options.engine, time_scale=0.05, outlives_us=False, say=silent)
+    stage = stages.put_up(options.project, "prod", options.engine, time_scale=0.05, say=silent)
     try:
         bring_up_old(stage)
         releases, alone = [], []

@@ -10,6 +10,7 @@ import selectors
 import shlex
 import signal
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from gli_tasks.errors import CommandFailed, UsageError
+from gli_tasks.errors import CommandFailed, Interrupted, UsageError
 
 _TAIL = 15
+# The groups of the programs that run now, so that none outlives a process that must end at once.
+_groups: set[int] = set()
+_lock = threading.Lock()
 _LOOK_S = 0.1
 # How long what a program started may still hold its output open once the program itself has ended.
 _LINGER_S = 1.0
@@ -70,18 +74,20 @@ def run(
     argv: Sequence[str],
     *,
     folder: Path | None = None,
-    environment: Mapping[str, str] | None = None,
+    environment: Mapping[str, str | None] | None = None,
     timeout_s: float = 600,
     on_line: Callable[[str], None] | None = None,
     check: bool = True,
     errors_apart: bool = False,
+    stop: Callable[[], bool] = lambda: False,
 ) -> Completed:
     """Run a program and return what it did. Its standard input is empty.
 
-    ``environment`` is added to this process's own. ``on_line`` gets each line of output as it comes. What the program
+    ``environment`` is added to this process's own; None takes a variable away. ``stop`` is asked ten times a second
+    whether a person wants the program stopped. ``on_line`` gets each line of output as it comes. What the program
     started and left behind, holding its output open, is stopped with it.
-    Raises CommandFailed for an exit status other than 0 (unless ``check`` is off) and when ``timeout_s`` is over,
-    UsageError when the program is not installed or the folder is not there.
+    Raises Interrupted when ``stop`` said so, CommandFailed for an exit status other than 0 (unless ``check`` is off)
+    and when ``timeout_s`` is over, UsageError when the program is not installed or the folder is not there.
     """
     if folder is not None and not folder.is_dir():
         raise UsageError("there is no such folder", where=str(folder), remedy="check the path in the settings")
@@ -90,7 +96,7 @@ def run(
         process = subprocess.Popen(
             list(argv),
             cwd=folder,
-            env=dict(os.environ) | dict(environment or {}),
+            env=_with(environment or {}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if errors_apart else subprocess.STDOUT,
@@ -108,15 +114,19 @@ def run(
             remedy="check that it is a program for this machine, or a script that names its interpreter",
         ) from None
     output, errors = _Lines(on_line), _Lines(on_line)
+    with _lock:
+        _groups.add(process.pid)
     streams = {stream: lines for stream, lines in ((process.stdout, output), (process.stderr, errors)) if stream}
     try:
-        in_time = _follow(process, streams, started + timeout_s)
+        in_time = _follow(process, streams, started + timeout_s, stop)
     except BaseException:
         _stop_group(process)
         raise
     finally:
         for stream in streams:
             stream.close()
+        with _lock:
+            _groups.discard(process.pid)
     returncode = -signal.SIGKILL if process.returncode is None else process.returncode
     done = Completed(tuple(argv), returncode, output.text, time.monotonic() - started, errors.text)
     if not in_time:
@@ -131,7 +141,23 @@ def run(
     return done
 
 
-def _follow(process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _Lines], deadline: float) -> bool:
+def _with(changes: Mapping[str, str | None]) -> dict[str, str]:
+    changed: dict[str, str | None] = {**os.environ, **changes}
+    return {name: value for name, value in changed.items() if value is not None}
+
+
+def kill_all() -> None:
+    """Kill every program that runs now, with all that it started: for the moment before this process ends itself."""
+    with _lock:
+        groups = list(_groups)
+    for group in groups:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(group, signal.SIGKILL)
+
+
+def _follow(
+    process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _Lines], deadline: float, stop: Callable[[], bool]
+) -> bool:
     """Read what a program prints until it ends; return whether it ended before the deadline. What is left is stopped.
 
     Its output's end is no proof of its own, nor the other way round: what it started may hold the output open.
@@ -141,6 +167,8 @@ def _follow(process: subprocess.Popen[bytes], streams: Mapping[IO[bytes], _Lines
         for stream, lines in streams.items():
             selector.register(stream, selectors.EVENT_READ, lines)
         while selector.get_map() and (left := until - time.monotonic()) > 0:
+            if stop():
+                raise Interrupted("stopped by Ctrl-C")
             for key, _ in selector.select(min(left, _LOOK_S)):
                 data = os.read(key.fd, 65_536)
                 if not data:

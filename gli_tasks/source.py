@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,30 @@ from gli_tasks.errors import CommandFailed, UsageError
 
 #: Git asks no questions, takes no locks for reading, and speaks English.
 _QUIET = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+#: What git sets for hooks and `rebase --exec`, and what would lead every call to that repository
+#: (`git rev-parse --local-env-vars`).
+NO_OTHER_REPOSITORY: Mapping[str, None] = dict.fromkeys(
+    (
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_CEILING_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_CONFIG_COUNT",
+        "GIT_CONFIG_PARAMETERS",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +67,9 @@ def git(folder: Path, *words: str, timeout_s: float = 60) -> str:
     """Run git in a folder and return its answer. Raises CommandFailed."""
     # Warnings (of git, and of ssh, which greets a new host) come on standard error, and are no part of the answer.
     argv = ["git", *words]
-    return shell.run(argv, folder=folder, environment=_QUIET, timeout_s=timeout_s, errors_apart=True).output
+    return shell.run(
+        argv, folder=folder, environment={**_QUIET, **NO_OTHER_REPOSITORY}, timeout_s=timeout_s, errors_apart=True
+    ).output
 
 
 def read_source(folder: Path) -> Source:

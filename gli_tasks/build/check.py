@@ -30,6 +30,7 @@ def run_checks(
     bundle_limit_kb: float = 0,
     timeout_s: float = 1_800,
     on_line: Callable[[str], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> CheckResult:
     """Run the checks in their order and stop at the first that fails.
 
@@ -38,7 +39,7 @@ def run_checks(
     warnings, seconds = 0, 0.0
     for argv in checks:
         try:
-            done = shell.run(argv, folder=source, timeout_s=timeout_s, on_line=on_line)
+            done = shell.run(argv, folder=source, timeout_s=timeout_s, on_line=on_line, stop=stop)
         except CommandFailed as error:
             raise BuildFailed(
                 error.what, where=error.where, remedy="mend the source, commit, and start again"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gli_tasks.ecs.plan import ServiceFacts, TaskFacts, service_facts, task_facts
-from gli_tasks.errors import UsageError
+from gli_tasks.errors import Refused, UsageError
 
 # DescribeServices takes ten services a call, DescribeTasks a hundred tasks (API reference).
 _SERVICES_A_CALL = 10
@@ -29,6 +29,23 @@ def read_services(ecs: Any, cluster: str, names: Sequence[str]) -> dict[str, Ser
             remedy="create the service once (its network and load balancer are its own), then release",
         )
     return {name: found[name] for name in names}
+
+
+def require_settled(services: Mapping[str, ServiceFacts]) -> None:
+    """Make sure that no rollout is under way: what it replaces, and so what to go back to, would not be known.
+
+    Raises Refused, naming every service whose deployment has neither completed nor failed.
+    """
+    moving = [
+        f"{name}: {one.primary.id} to {one.primary.task_definition.rsplit('/', 1)[-1]}"
+        for name, one in services.items()
+        if one.primary is not None and one.primary.rollout_state == "IN_PROGRESS"
+    ]
+    if moving:
+        raise Refused(
+            "a deployment is under way:\n" + "\n".join(f"  - {line}" for line in moving),
+            remedy="wait for its end (`invoke ecs.wait`), then start again",
+        )
 
 
 def read_tasks(ecs: Any, cluster: str, service: str, status: str) -> list[TaskFacts]:

@@ -57,6 +57,20 @@ def tag_commit(folder: Path, remote: str, tag: str, commit: str, message: str) -
         raise CommandFailed(f"{remote} does not show the tag {tag} after the push", returncode=1, where=str(folder))
 
 
+def untag_commit(folder: Path, remote: str, tag: str, commit: str) -> bool:
+    """Take a tag away from the remote and the checkout, where it stands at this commit; return whether it did.
+
+    Raises CommandFailed where the remote still shows it afterwards.
+    """
+    if remote_tag(folder, remote, tag) != commit:
+        return False
+    git(folder, "push", remote, "--delete", f"refs/tags/{tag}", timeout_s=120)
+    git(folder, "tag", "--delete", "--", tag)
+    if remote_tag(folder, remote, tag):
+        raise CommandFailed(f"{remote} still shows the tag {tag}", returncode=1, where=str(folder))
+    return True
+
+
 def _identity(folder: Path) -> tuple[str, ...]:
     """Return options that name a tagger where git knows none, as on a fresh CI machine."""
     try:

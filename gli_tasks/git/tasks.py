@@ -49,8 +49,7 @@ def tag(
     from gli_tasks.console import Console
     from gli_tasks.errors import Refused
     from gli_tasks.git.plan import tag_name
-    from gli_tasks.git.repository import tag_commit
-    from gli_tasks.source import read_source
+    from gli_tasks.git.repository import read_repository, tag_commit
 
     console = Console()
     loaded = chosen(env, project)
@@ -60,8 +59,15 @@ def tag(
     chosen_name = name or tag_name(settings.git.tag_prefix, datetime.now(UTC))
     commits = {}
     for one in settings.services.values():
-        source = read_source(one.source)
-        commits[source.root] = source.commit
+        facts = read_repository(one.source, settings.git.remote, settings.git.branch)
+        if facts.remote_commit != facts.source.commit:
+            branch = f"{settings.git.remote}/{settings.git.branch}"
+            raise Refused(
+                f"is at {facts.source.commit[:12]}, which is not the head of {branch}",
+                where=str(one.source),
+                remedy="push it first; a tag would publish it",
+            )
+        commits[facts.source.root] = facts.source.commit
     confirm(console, f"tagging {len(commits)} repositories as {chosen_name}", loaded, yes)
     for root, commit in commits.items():
         tag_commit(Path(root), settings.git.remote, chosen_name, commit, f"{settings.project} {settings.environment}")

@@ -110,6 +110,7 @@ def wait_healthy(
     timeout_s: float,
     interval_s: float,
     on_result: Callable[[CheckResult], None],
+    sleep: Callable[[float], None] = time.sleep,
 ) -> list[CheckResult]:
     """Ask until every check has passed, asking again only those that have not; return the last result of each.
 
@@ -141,4 +142,4 @@ def wait_healthy(
                 f"{len(failed)} of {len(results)} health checks did not pass within {timeout_s:g} s:\n{lines}",
                 remedy="read what each check found; `invoke health.check` asks again",
             )
-        time.sleep(max(0.0, interval_s - (time.monotonic() - asked)))
+        sleep(max(0.0, interval_s - (time.monotonic() - asked)))

@@ -52,6 +52,7 @@ def push(
     """Push the image of each service's commit, and read its digest back."""
     from gli_tasks.console import Console
     from gli_tasks.image.push import push_image
+    from gli_tasks.registry import find_image
     from gli_tasks.source import read_source
 
     console = Console()
@@ -64,6 +65,10 @@ def push(
     aws.require_account()
     for name, one in services.items():
         source = read_source(one.source)
+        present = None if source.dirty else find_image(aws.client("ecr"), one.repository, source.image_tag)
+        if present is not None:
+            console.answer(f"{name}: {present.reference(registry.host)} (it was there already)")
+            continue
         pushed = push_image(
             aws.client("ecr"),
             registry.host,
@@ -75,7 +80,9 @@ def push(
         console.answer(f"{name}: {pushed.reference(registry.host)}")
 
 
-@task(name="list", help=flags("env", "project", "service", "json", limit="how many of the newest to show"))
+@task(
+    name="list", help=flags("env", "project", "service", "json", limit="how many of the newest to show (default: 10)")
+)
 @operator
 def list_(
     context: Context,

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import aws_for, chosen, flags, operator
+from gli_tasks.edge import aws_for, chosen, confirm, flags, operator
 
 
-@task(help=flags("env", "project", text="what to say"))
+@task(help=flags("env", "project", "yes", text="what to say (default: that this is a test)"), positional=[])
 @operator
-def send(context: Context, text: str, env: str | None = None, project: str | None = None) -> None:
+def send(
+    context: Context,
+    env: str | None = None,
+    project: str | None = None,
+    text: str = "This is a test.",
+    yes: bool = False,
+) -> None:
     """Send a line to the environment's Slack channel, to see that the webhook works."""
     from gli_tasks.console import Console
     from gli_tasks.edge import operator_name
@@ -23,6 +29,7 @@ def send(context: Context, text: str, env: str | None = None, project: str | Non
     settings = loaded.settings
     if not settings.notify.slack_webhook:
         raise Refused(f"{settings.project} {settings.environment} names no webhook", remedy="set SLACK_WEBHOOK")
+    confirm(console, "telling Slack", loaded, yes)
     webhook = resolve(settings.notify.slack_webhook, aws_for(loaded), console.redactor)
     news = News(settings.project, settings.environment, "-", "a test", operator_name(), 0.0, {}, text)
     console.answer(send_news(webhook, news, settings.notify.channel))

@@ -8,12 +8,11 @@ release that is rehearsed reads the same files by the same code as a real one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from gli_tasks.errors import RehearsalFailed
 from gli_tasks.settings.load import LoadedSettings
 
-#: Variables of the operator's own that would lead a rehearsal to a real account.
-_AWS_OF_THE_OPERATOR = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_REGION")
 ACCESS_KEY = "rehearsal"
 
 
@@ -39,13 +38,19 @@ def overriding(loaded: LoadedSettings, wanted: Mapping[str, str]) -> dict[str, s
     return variables
 
 
-def without_real_aws(process: Mapping[str, str], keys: Iterable[str]) -> dict[str, str]:
-    """Return a process environment that holds no way to a real account, and none of the settings' own keys."""
-    dropped = {*_AWS_OF_THE_OPERATOR, *keys, "SLACK_WEBHOOK", "DOCKER_CONTEXT"}
+def without_real_aws(process: Mapping[str, str], keys: Iterable[str], folder: Path) -> dict[str, str]:
+    """Return a process environment that holds no way to a real account, and none of the settings' own keys.
+
+    Nothing of AWS's or git's is let through, and no proxy, since everything is on this machine. What npm writes goes to
+    ``folder``.
+    """
+    dropped = {*keys, "DOCKER_CONTEXT"}
     kept = {
         name: value
         for name, value in process.items()
-        if name not in dropped and not name.startswith("AWS_ENDPOINT_URL")
+        if name not in dropped
+        and not name.startswith(("AWS_", "GIT_", "BOTO_"))
+        and not name.lower().endswith("_proxy")
     }
     return kept | {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -53,4 +58,8 @@ def without_real_aws(process: Mapping[str, str], keys: Iterable[str]) -> dict[st
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
+        "NPM_CONFIG_CACHE": str(folder / "npm"),
+        "NPM_CONFIG_OFFLINE": "true",
+        "NPM_CONFIG_UPDATE_NOTIFIER": "false",
     }

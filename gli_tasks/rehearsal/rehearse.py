@@ -48,8 +48,7 @@ class _Released:
 
 
 def rehearse(script: Script, say: Callable[[str], None], keep: Callable[[Stage], None]) -> Verdict:
-    """Rehearse, and return the verdict once everything is taken down; with ``script.keep`` the stage is handed to
-    ``keep``.
+    """Rehearse, and return the verdict once everything is taken down, or handed to ``keep`` where the script says so.
 
     Raises RehearsalFailed where the stage cannot be put up; nothing is left behind then either.
     """
@@ -59,7 +58,6 @@ def rehearse(script: Script, say: Callable[[str], None], keep: Callable[[Stage],
         script.environment,
         script.engine,
         time_scale=script.time_scale,
-        outlives_us=script.keep,
         say=say,
     )
     left_over: tuple[str, ...] = ()

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from gli_tasks import shell
 from gli_tasks.settings.model import EcsService, Service
+from gli_tasks.source import NO_OTHER_REPOSITORY
 
 _SAMPLES = Path(__file__).parent / "sample"
-_IDENTITY = {
+_IDENTITY: Mapping[str, str | None] = {
+    **NO_OTHER_REPOSITORY,
     "GIT_AUTHOR_NAME": "rehearsal",
     "GIT_AUTHOR_EMAIL": "rehearsal@localhost",
     "GIT_COMMITTER_NAME": "rehearsal",

@@ -3,7 +3,6 @@ down."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import select
@@ -23,11 +22,11 @@ from gli_tasks.errors import RehearsalFailed
 from gli_tasks.rehearsal.engines import choose_engine
 from gli_tasks.rehearsal.leftovers import find_leftovers
 from gli_tasks.rehearsal.overrides import overriding, without_real_aws
+from gli_tasks.rehearsal.ready import STAY, Ready
 from gli_tasks.rehearsal.runtime.children import Children
 from gli_tasks.rehearsal.runtime.sweep import is_alive, owner_of
 from gli_tasks.rehearsal.sources import SampleSource, make_source
 from gli_tasks.rehearsal.stand_ins import npm_folder
-from gli_tasks.rehearsal.twin import Ready
 from gli_tasks.settings import load
 from gli_tasks.settings.load import LoadedSettings, root_folder
 
@@ -43,6 +42,17 @@ _ACCOUNT = "123456789012"
 
 
 Started = subprocess.Popen[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A twin that another process may have to take down. ``addresses`` are ``host:port``."""
+
+    pid: int
+    label: str
+    folder: Path
+    addresses: tuple[str, ...]
+    engine: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,20 @@ class Stage:
         """Note that a started program has been waited for."""
         self.children.forget(process.pid)
 
+    def standing(self) -> Standing:
+        """Return what must be known to take the twin down from another process."""
+        ready = self.ready
+        addresses = (ready.endpoint.removeprefix("http://"), ready.registry, ready.http, ready.https)
+        return Standing(self.process.pid, self.label, self.folder, addresses, ready.engine)
+
+    def let_stay(self) -> None:
+        """Let the twin outlive this process."""
+        (self.folder / OWNER_FILE).write_text(owner_of(self.process.pid), encoding="utf-8")
+        assert self.process.stdin is not None
+        self.process.stdin.write(STAY)
+        self.process.stdin.close()
+        self.children.close()
+
 
 def put_up(
     project: str,
@@ -83,13 +107,11 @@ def put_up(
     engine: str,
     *,
     time_scale: float,
-    outlives_us: bool,
     say: Callable[[str], None],
 ) -> Stage:
     """Make the sources, start the twin and wait until it is ready.
 
-    ``engine`` is auto, docker or process. Unless ``outlives_us``, the twin ends when this process does, however it
-    ends.
+    ``engine`` is auto, docker or process. The twin ends when this process does, however it ends, unless it is let stay.
     Raises RehearsalFailed, with nothing left behind.
     """
     sweep_folders(Path(tempfile.gettempdir()))
@@ -99,7 +121,7 @@ def put_up(
     # An unprivileged PostgreSQL must be able to pass through.
     folder.chmod(0o711)
     try:
-        return _put_up(project, environment_name, engine, label, folder, time_scale, outlives_us, say)
+        return _put_up(project, environment_name, engine, label, folder, time_scale, say)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -126,13 +148,12 @@ def _put_up(
     label: str,
     folder: Path,
     time_scale: float,
-    outlives_us: bool,
     say: Callable[[str], None],
 ) -> Stage:
     root = root_folder()
     # What the operator overrides for real releases must not lead a rehearsal astray, so the files alone count here.
     plain = load(root, project, environment_name, {})
-    process = without_real_aws(os.environ, plain.settings.values) | {LABEL_VARIABLE: label}
+    process = without_real_aws(os.environ, plain.settings.values, folder) | {LABEL_VARIABLE: label}
     supplied = ("aws.account", "registry.host")
     require_present(replace(plain, absent=tuple(name for name in plain.absent if not name.startswith(supplied))))
     chosen, why = choose_engine(engine)
@@ -149,7 +170,7 @@ def _put_up(
     if npm is not None:
         say("npm is not installed: a stand-in runs the scripts of package.json")
         process["PATH"] = f"{npm}{os.pathsep}{process.get('PATH', os.defpath)}"
-    twin = _start_twin(project, environment_name, chosen, label, folder, time_scale, outlives_us, process)
+    twin = _start_twin(project, environment_name, chosen, label, folder, time_scale, process)
     try:
         ready = _wait_ready(twin, folder)
         process |= _led_to(plain, ready) | {"DOCKER_HOST": ready.docker_host, "AWS_ENDPOINT_URL": ready.endpoint}
@@ -158,8 +179,6 @@ def _put_up(
     except BaseException:
         _stop_process(twin)
         raise
-    if outlives_us:
-        (folder / OWNER_FILE).write_text(owner_of(twin.pid), encoding="utf-8")
     return Stage(label, folder, loaded, sources, process, ready, twin, Children())
 
 
@@ -184,7 +203,6 @@ def _start_twin(
     label: str,
     folder: Path,
     time_scale: float,
-    outlives_us: bool,
     process: Mapping[str, str],
 ) -> subprocess.Popen[str]:
     argv = [
@@ -197,14 +215,12 @@ def _start_twin(
         *("--time-scale", str(time_scale)),
         *("--label", label),
     ]
-    if not outlives_us:
-        argv.append("--until-stdin-closes")
     with (folder / "twin-errors.log").open("wb") as errors:
         return subprocess.Popen(
             argv,
             cwd=TOOL_ROOT,
             env=dict(process) | {"MOTO_ACCOUNT_ID": _account(project, environment_name, process)},
-            stdin=subprocess.DEVNULL if outlives_us else subprocess.PIPE,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
@@ -231,16 +247,11 @@ def _wait_ready(twin: subprocess.Popen[str], folder: Path) -> Ready:
 
 def take_down(stage: Stage) -> tuple[str, ...]:
     """Stop the twin, remove its folder, and return a sentence for each thing that it left behind."""
+    standing = stage.standing()
     stage.children.close()
     _stop_process(stage.process)
     shutil.rmtree(stage.folder, ignore_errors=True)
-    addresses = (
-        stage.ready.endpoint.removeprefix("http://"),
-        stage.ready.registry,
-        stage.ready.http,
-        stage.ready.https,
-    )
-    return find_leftovers(stage.label, stage.folder, addresses, stage.ready.engine)
+    return find_leftovers(standing.label, standing.folder, standing.addresses, standing.engine)
 
 
 def _stop_process(process: subprocess.Popen[str]) -> None:
@@ -257,22 +268,27 @@ def _stop_process(process: subprocess.Popen[str]) -> None:
         process.stdout.close()
 
 
-def take_down_by_pid(pid: int, label: str, folder: Path, addresses: tuple[str, ...], engine: str) -> tuple[str, ...]:
+def take_down_standing(standing: Standing) -> tuple[str, ...]:
     """Stop a twin that another process started; return a sentence for each thing that it left behind."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_S
-    while _alive(pid) and time.monotonic() < deadline:
+    if _is_twin(standing):
+        os.kill(standing.pid, signal.SIGTERM)
+    while _is_twin(standing) and time.monotonic() < deadline:
         time.sleep(0.1)
-    if _alive(pid):
-        os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(folder, ignore_errors=True)
-    return find_leftovers(label, folder, addresses, engine)
+    if _is_twin(standing):
+        os.kill(standing.pid, signal.SIGKILL)
+    shutil.rmtree(standing.folder, ignore_errors=True)
+    return find_leftovers(standing.label, standing.folder, standing.addresses, standing.engine)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[-1].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+def _is_twin(standing: Standing) -> bool:
+    """Tell whether the process of that number is this twin; numbers are given again, and no stranger may be killed."""
+    done = subprocess.run(
+        ["ps", "-o", "stat=,args=", "-ww", "-p", str(standing.pid)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=10,
+    )
+    state, _, command = done.stdout.strip().partition(" ")
+    return not state.startswith("Z") and "gli_tasks.rehearsal.twin" in command and standing.label in command

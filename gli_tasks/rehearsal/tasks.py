@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 from invoke import Collection, Context, task
 
 from gli_tasks.edge import flags, number, operator
 
-_STATE = Path(".rehearsal") / "stage.json"
 _ENGINE = "auto, docker or process (default: auto: docker where an engine answers)"
 
 
@@ -19,11 +15,11 @@ _ENGINE = "auto, docker or process (default: auto: docker where an engine answer
     help=flags(
         "project",
         "json",
-        env="the environment that is rehearsed",
+        env="the environment that is rehearsed (default: prod)",
         engine=_ENGINE,
         keep="leave the twin up afterwards; `invoke rehearse.down` ends it",
-        rate="requests a second during the release",
-        time_scale="what every duration of AWS's is multiplied by",
+        rate="requests a second during the release (default: 200)",
+        time_scale="what every duration of AWS's is multiplied by (default: 0.05)",
         fault="put a fault into the new version; the release must then fail, and the old version serve",
         list_faults="list the faults, and do nothing else",
     ),
@@ -58,6 +54,7 @@ def run(
         else:
             console.table(("fault", "what it is"), [(one.name, one.description) for one in FAULTS.values()])
         return
+    from gli_tasks.rehearsal import standing
     from gli_tasks.rehearsal.rehearse import Script, rehearse
     from gli_tasks.rehearsal.show import show_verdict
 
@@ -71,7 +68,11 @@ def run(
         fault=fault_named(fault) if fault else None,
         keep=keep,
     )
-    verdict = rehearse(script, lambda text: console.line(f"[{time.monotonic() - start:6.1f} s] {text}"), _remember)
+    if keep:
+        standing.require_room()
+    verdict = rehearse(
+        script, lambda text: console.line(f"[{time.monotonic() - start:6.1f} s] {text}"), standing.let_stay
+    )
     if json:
         console.answer_json({**dataclasses.asdict(verdict), "kept": verdict.kept})
     else:
@@ -82,7 +83,7 @@ def run(
         )
 
 
-@task(help=flags("project", env="the environment that is put up", engine=_ENGINE))
+@task(help=flags("project", env="the environment that is put up (default: prod)", engine=_ENGINE))
 @operator
 def up(context: Context, project: str | None = None, env: str = "prod", engine: str = "auto") -> None:
     """Put the twin up with the old version serving, and leave it up."""
@@ -90,21 +91,19 @@ def up(context: Context, project: str | None = None, env: str = "prod", engine: 
 
     console = Console()
     _require_parts()
-    from gli_tasks.errors import Refused
-
-    if _STATE.exists():
-        raise Refused(f"a twin is up already ({_STATE})", remedy="run `invoke rehearse.down` first")
     from gli_tasks.rehearsal import stage as stages
+    from gli_tasks.rehearsal import standing
     from gli_tasks.rehearsal.rehearse import bring_up_old
 
-    stage = stages.put_up(_project(project), env, engine, time_scale=0.05, outlives_us=True, say=console.line)
+    standing.require_room()
+    stage = stages.put_up(_project(project), env, engine, time_scale=0.05, say=console.line)
     try:
         bring_up_old(stage)
-        _remember(stage)
+        standing.let_stay(stage)
     except BaseException:
         stages.take_down(stage)
         raise
-    console.answer("The twin is up. In a shell:  . .rehearsal/environment")
+    console.answer(f"The twin is up. In a shell:  . {standing.ENVIRONMENT}")
     console.answer(f"Then, for example:          invoke release.{env} -p {stage.loaded.settings.project} --yes")
     console.answer("                            aws ecs list-clusters")
     console.answer("At the end:                 invoke rehearse.down")
@@ -114,27 +113,13 @@ def up(context: Context, project: str | None = None, env: str = "prod", engine: 
 @operator
 def down(context: Context) -> None:
     """Stop the twin that `rehearse.up` or `rehearse --keep` left up, and remove all of it."""
-    import json
-    import shutil
-
     from gli_tasks.console import Console
-    from gli_tasks.errors import RehearsalFailed
 
-    console = Console()
-    if not _STATE.exists():
-        console.answer("no twin is up")
-        return
     _require_parts()
-    from gli_tasks.rehearsal.stage import take_down_by_pid
+    from gli_tasks.rehearsal import standing
 
-    state = json.loads(_STATE.read_text(encoding="utf-8"))
-    left_over = take_down_by_pid(
-        state["pid"], state["label"], Path(state["folder"]), tuple(state["addresses"]), state["engine"]
-    )
-    shutil.rmtree(_STATE.parent)
-    if left_over:
-        raise RehearsalFailed("the twin left behind:\n" + "\n".join(f"  - {one}" for one in left_over))
-    console.answer("the twin is down, and nothing is left of it")
+    was_up = standing.take_down()
+    Console().answer("the twin is down, and nothing is left of it" if was_up else "no twin is up")
 
 
 def _project(project: str | None) -> str:
@@ -155,29 +140,6 @@ def _require_parts() -> None:
             f"the twin is made of packages that are not installed: {', '.join(missing)}",
             remedy="pip install -r requirements-dev.txt",
         )
-
-
-def _remember(stage: Any) -> None:
-    """Write what `rehearse.down` and the operator's shell need to know of a stage that stays up."""
-    import json
-    import shlex
-
-    _STATE.parent.mkdir(exist_ok=True)
-    ready = stage.ready
-    state = {
-        "pid": stage.process.pid,
-        "label": stage.label,
-        "folder": str(stage.folder),
-        "engine": ready.engine,
-        "addresses": [ready.endpoint.removeprefix("http://"), ready.registry, ready.http, ready.https],
-    }
-    _STATE.write_text(json.dumps(state, indent=2), encoding="utf-8")
-    import os
-
-    changed = {key: value for key, value in stage.environment.items() if os.environ.get(key) != value}
-    lines = [f"export {key}={shlex.quote(value)}" for key, value in sorted(changed.items())]
-    unset = [key for key in os.environ if key not in stage.environment]
-    (_STATE.parent / "environment").write_text("\n".join([*(f"unset {key}" for key in unset), *lines]) + "\n")
 
 
 def collection() -> Collection:

@@ -29,6 +29,7 @@ from gli_tasks.rehearsal.control import Control
 from gli_tasks.rehearsal.database import Database, Role
 from gli_tasks.rehearsal.engines import start_engines
 from gli_tasks.rehearsal.provision import Reachable, provision
+from gli_tasks.rehearsal.ready import STAY, Ready
 from gli_tasks.rehearsal.runtime.children import Children
 from gli_tasks.settings import load
 from gli_tasks.settings.load import root_folder
@@ -44,23 +45,6 @@ class Options:
     engine: str
     time_scale: float
     label: str
-    until_stdin_closes: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """Where everything is. Addresses are ``host:port``."""
-
-    endpoint: str
-    registry: str
-    docker_host: str
-    http: str
-    https: str
-    authority: str
-    cache: str
-    engine: str
-    base_image: str
-    pid: int
 
 
 def parse_options(arguments: list[str]) -> Options:
@@ -72,7 +56,6 @@ def parse_options(arguments: list[str]) -> Options:
     parser.add_argument("--engine", choices=("docker", "process"), required=True)
     parser.add_argument("--time-scale", type=float, default=0.05)
     parser.add_argument("--label", required=True, help="marks all that this twin starts")
-    parser.add_argument("--until-stdin-closes", action="store_true", help="end with the process that started this")
     return Options(**vars(parser.parse_args(arguments)))
 
 
@@ -119,7 +102,7 @@ def running(options: Options, process: Mapping[str, str]) -> Iterator[Ready]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run until SIGTERM or the end of standard input."""
+    """Run until SIGTERM, or until standard input ends without ``STAY``."""
     options = parse_options(arguments)
     logging.basicConfig(
         filename=options.folder / "twin.log", level=logging.INFO, format="%(asctime)s %(name)s %(message)s"
@@ -134,15 +117,18 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def until_stdin_closes() -> None:
-        sys.stdin.read()
-        stop.set()
+        # Whoever started this is gone, unless it took its leave.
+        if sys.stdin.read() != STAY:
+            stop.set()
 
-    if options.until_stdin_closes:
-        threading.Thread(target=until_stdin_closes, daemon=True).start()
-    with running(options, os.environ) as ready:
-        print(json.dumps(asdict(ready)), flush=True)
-        stop.wait()
-    if options.until_stdin_closes:
+    threading.Thread(target=until_stdin_closes, daemon=True).start()
+    try:
+        with running(options, os.environ) as ready:
+            # Nobody may be left to read it; then standard input ends as well.
+            with contextlib.suppress(BrokenPipeError):
+                print(json.dumps(asdict(ready)), flush=True)
+            stop.wait()
+    finally:
         # Whoever started this may be gone without having been able to tidy up.
         shutil.rmtree(options.folder, ignore_errors=True)
     return 0

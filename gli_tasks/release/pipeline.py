@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType
 
+from gli_tasks import shell
 from gli_tasks.aws import as_gli_error
 from gli_tasks.errors import GliError, Interrupted, Locked, NotRestored, RecordFailed, Refused, WaitsForPerson
 from gli_tasks.release.news import tell
@@ -49,9 +50,13 @@ def run_pipeline(run: Run, pipeline: Pipeline, steps: Mapping[str, Step]) -> Non
                 break
         # Still under the handlers: a single Ctrl-C must not cut an undo in half.
         if error is None:
-            _finish_healthy(run)
-        else:
-            _finish_failed(run, begun, failed_step, error, steps, "notify" in _flat(pipeline))
+            try:
+                _finish_healthy(run)
+                return
+            except RecordFailed as unwritten:
+                # A release that no record can tell of is none that a rollback could find: the old version goes back.
+                failed_step, error = begun[-1], unwritten
+        _finish_failed(run, begun, failed_step, error, steps, "notify" in _flat(pipeline))
 
 
 def _flat(pipeline: Pipeline) -> list[str]:
@@ -191,6 +196,16 @@ def _as_seen(error: GliError, step: str, serving: list[str], changed: bool) -> G
     return own_code(what, where=step)
 
 
+def _end_at_once() -> None:
+    """End this process now, with every program that it runs: what the second Ctrl-C asks for."""
+    shell.kill_all()
+    if sys.stderr.isatty():
+        # The live table hides the cursor, and has no time left to show it again.
+        sys.stderr.write("\x1b[?25h")
+    print("\nstopped at once: a rollout may go on; see `invoke release.status`", file=sys.stderr, flush=True)
+    os._exit(Interrupted.exit_code)
+
+
 @contextmanager
 def _stoppable(run: Run) -> Iterator[None]:
     """Let Ctrl-C (or SIGTERM, as a CI job's cancel sends it) stop the release: once at a safe point, twice at once."""
@@ -200,7 +215,7 @@ def _stoppable(run: Run) -> Iterator[None]:
 
     def asked(_number: int, _frame: FrameType | None) -> None:
         if run.stop.is_set():
-            os._exit(Interrupted.exit_code)
+            _end_at_once()
         run.stop.set()
         print("\nstopping at the next safe point; once more stops at once", file=sys.stderr, flush=True)
 

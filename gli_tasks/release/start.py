@@ -8,14 +8,14 @@ from datetime import UTC, datetime
 
 from gli_tasks.aws import Aws
 from gli_tasks.console import Console
-from gli_tasks.ecs.services import read_services
+from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.edge import operator_name
-from gli_tasks.errors import GliError, Refused
+from gli_tasks.errors import GliError, RecordFailed, Refused
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.lock import Holder, Lock
 from gli_tasks.release.pipeline import run_pipeline
 from gli_tasks.release.progress import progress_for
-from gli_tasks.release.record import Record
+from gli_tasks.release.record import Record, ServiceRecord
 from gli_tasks.release.rollback import STEPS_BACK, find_target, services_of
 from gli_tasks.release.run import Run, timestamp
 from gli_tasks.release.steps import STEPS
@@ -54,7 +54,8 @@ def _start(
     settings = loaded.settings
     aws = Aws(settings.aws.region, settings.aws.account)
     identity = aws.require_account()
-    read_services(aws.client("ecs"), settings.ecs.cluster, [one.service for one in settings.ecs_services.values()])
+    names = [one.service for one in settings.ecs_services.values()]
+    require_settled(read_services(aws.client("ecs"), settings.ecs.cluster, names))
     started = datetime.now(UTC)
     record = Record(
         id=release_id(started),
@@ -64,10 +65,14 @@ def _start(
         identity=identity,
         started_at=timestamp(started),
         overridden_settings=loaded.overrides,
+        services={name: ServiceRecord() for name in settings.services},
         rollback_to=target,
     )
     lock = Lock(aws.client("s3"), settings.state.bucket)
-    lock.acquire(Holder(secrets.token_hex(16), record.who, record.id, record.started_at))
+    try:
+        lock.acquire(Holder(secrets.token_hex(16), record.who, record.id, record.started_at))
+    except RecordFailed as error:
+        raise Refused(error.what, where=error.where, remedy=error.remedy) from error
     try:
         if target:
             # Looked at once more, now that nobody else can change it.

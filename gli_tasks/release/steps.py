@@ -10,10 +10,10 @@ from gli_tasks.build.check import run_checks
 from gli_tasks.build.environment import write_environment
 from gli_tasks.ecs import deploy
 from gli_tasks.ecs.definition import register, rendered
-from gli_tasks.ecs.services import read_services
+from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.errors import Refused
 from gli_tasks.git.plan import findings, tag_name
-from gli_tasks.git.repository import read_repository, tag_commit
+from gli_tasks.git.repository import read_repository, tag_commit, untag_commit
 from gli_tasks.health.expectations import expectations
 from gli_tasks.health.plan import CheckResult
 from gli_tasks.health.probe import wait_healthy
@@ -88,6 +88,7 @@ def _build_check(run: Run) -> str:
             bundle_limit_kb=build.bundle_limit_kb,
             timeout_s=build.timeout_s,
             on_line=lambda line: run.progress.says("build.check", f"{name} | {line}"),
+            stop=run.stop.is_set,
         )
         sentence = f"{name} {result.commands} checks, {result.warnings} warnings"
         if result.bundle is not None:
@@ -180,6 +181,7 @@ def _ecs_update(run: Run) -> str:
     cluster = run.settings.ecs.cluster
     services = run.settings.ecs_services
     before = read_services(ecs, cluster, [service.service for service in services.values()])
+    require_settled(before)
     for name, service in services.items():
         # Known before the call: a call whose answer is lost must be undone as well.
         known = before[service.service].task_definition
@@ -261,6 +263,7 @@ def _health_check(run: Run) -> str:
             timeout_s=health.timeout_s,
             interval_s=health.interval_s,
             on_result=note,
+            sleep=run.sleep,
         )
     finally:
         checks = tuple(
@@ -284,6 +287,16 @@ def _git_tag(run: Run) -> str:
         tag_commit(Path(root), git.remote, tag, commit, f"release {run.record.id}")
     run.update(lambda record: replace(record, tag=tag))
     return f"{tag} in {len(commits)} repositories"
+
+
+def _git_tag_undo(run: Run) -> str:
+    git, tag = run.settings.git, tag_name(run.settings.git.tag_prefix, run.started)
+    if not git.tag_prefix:
+        return "no tags are made here"
+    commits = {one.root: one.commit for one in run.record.services.values() if one.root}
+    removed = sum(untag_commit(Path(root), git.remote, tag, commit) for root, commit in commits.items())
+    run.update(lambda record: replace(record, tag=""))
+    return f"the tag {tag} is gone from {removed} repositories"
 
 
 def _notify(run: Run) -> str:
@@ -325,6 +338,6 @@ STEPS: Mapping[str, Step] = {
     "ecs.update": Step(_ecs_update, changes=True, undo=_ecs_update_undo),
     "ecs.wait": Step(_ecs_wait, changes=True),
     "health.check": Step(_health_check),
-    "git.tag": Step(_git_tag, changes=True),
+    "git.tag": Step(_git_tag, changes=True, undo=_git_tag_undo),
     "notify": Step(_notify),
 }

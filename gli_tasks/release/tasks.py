@@ -50,7 +50,7 @@ def status(context: Context, env: str | None = None, project: str | None = None,
     show_status(console, loaded.settings, aws_for(loaded), json)
 
 
-@task(help=flags("env", "project", "json", limit="how many of the newest to show"))
+@task(help=flags("env", "project", "json", limit="how many of the newest to show (default: 10)"))
 @operator
 def history(
     context: Context, env: str | None = None, project: str | None = None, json: bool = False, limit: str = "10"

@@ -12,7 +12,7 @@ from typing import Any
 
 from gli_tasks.errors import SettingsError, UsageError
 from gli_tasks.settings import interpolation, validation
-from gli_tasks.settings.model import SERVICE_KINDS, STEP_NAMES, Pipeline, Service, Settings
+from gli_tasks.settings.model import SERVICE_KINDS, STEP_NAMES, STEP_NEEDS, Pipeline, Service, Settings
 
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SECRET_KEY = re.compile(r"(PASSWORD|PASSWD|PRIVATE_KEY|SECRET_KEY|SECRET_ACCESS_KEY|API_KEY|TOKEN)$", re.IGNORECASE)
@@ -79,6 +79,8 @@ def load_all(root: Path, process: Mapping[str, str]) -> tuple[list[LoadedSetting
     problems: list[str] = []
     if not projects(root):
         problems.append(f"{root}: no project has a project.toml here")
+    for folder in sorted({file.parent for file in root.glob("*/*.env")} - {root / name for name in projects(root)}):
+        problems.append(f"{folder / 'project.toml'}: is missing, and {folder} holds environments")
     for project in projects(root):
         names = environments(root, project)
         if not names:
@@ -128,7 +130,9 @@ def _load(
         if path in unfilled:
             return  # It is wrong because a key is missing, and that was said.
         keys = keys_of.get(path, ())
-        where = f"{env_file}: {', '.join(keys)} ({path})" if keys else f"{toml_file}: {path}"
+        overriding = [key for key in keys if key in overrides]
+        source = "the process's environment" if overriding else str(env_file)
+        where = f"{source}: {', '.join(overriding or keys)} ({path})" if keys else f"{toml_file}: {path}"
         problems.append(f"{where}: {sentence}")
 
     settings = _build(filled, toml_file.parent, project, environment, values, report)
@@ -284,7 +288,20 @@ def _build_pipelines(data: Any, report: validation.Report) -> dict[str, Pipeline
                 report(path, f"there is no step {step!r}{validation.nearest(step, STEP_NAMES)}")
         for step in sorted({step for step in flat if flat.count(step) > 1}):
             report(path, f"names the step {step!r} twice")
+        _check_order(pipelines[environment], path, report)
     return pipelines
+
+
+def _check_order(pipeline: Pipeline, path: str, report: validation.Report) -> None:
+    done: set[str] = set()
+    for group in pipeline:
+        names = (group,) if isinstance(group, str) else group
+        for name in names:
+            if name in STEP_NEEDS and STEP_NEEDS[name] not in done:
+                report(path, f"{name} needs {STEP_NEEDS[name]} before it")
+        done.update(names)
+    if "ecs.update" in done and "ecs.wait" not in done:
+        report(path, "ecs.update needs ecs.wait after it, or a release would end before its rollout")
 
 
 def _check_task_definitions(

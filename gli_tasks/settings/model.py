@@ -76,6 +76,15 @@ STEP_NAMES = frozenset(
 )
 
 
+#: What must have been done, in an earlier group, before a step can do anything.
+STEP_NEEDS: Mapping[str, str] = {
+    "image.push": "image.build",
+    "ecs.register": "image.push",
+    "ecs.update": "ecs.register",
+    "ecs.wait": "ecs.update",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Aws:
     """The account and region that a release may touch."""

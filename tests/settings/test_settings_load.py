@@ -47,7 +47,10 @@ def test_the_process_overrides_keys_of_the_file_and_no_others(loaded: Load) -> N
 
 def test_an_empty_override_counts(problems: Problems) -> None:
     text = "\n".join(problems({"API_HOST": ""}))
-    assert "dev.env: API_HOST (services.api.host): expected a host name such as api.example.com, got" in text
+    assert (
+        "the process's environment: API_HOST (services.api.host): expected a host name such as api.example.com, got"
+        in text
+    )
 
 
 def test_empty_names_of_aws_are_absent_and_load(shop: Shop, loaded: Load) -> None:

@@ -14,6 +14,7 @@ from docker.errors import APIError, ImageNotFound, NotFound
 from gli_tasks.rehearsal.builder.engine import StandInBuilder
 from gli_tasks.rehearsal.registry.client import Credentials, RegistryClient
 from gli_tasks.rehearsal.registry.server import OciRegistry
+from tests.conftest import missing
 
 from .conftest import AUTH, Build, make_context
 
@@ -156,10 +157,11 @@ def test_the_rest_is_refused_with_a_sentence(client: docker.DockerClient) -> Non
         docker.DockerClient(base_url=client.api.base_url, version="1.99").info()
 
 
-@pytest.mark.skipif(shutil.which("docker-registry") is None, reason="needs Debian's docker-registry")
 def test_another_registry_takes_the_same_push(
     client: docker.DockerClient, build: Build, tmp_path: Path, free_port: int
 ) -> None:
+    if shutil.which("docker-registry") is None:
+        missing("docker-registry")
     address = f"127.0.0.1:{free_port}"
     config = tmp_path / "config.yml"
     config.write_text(

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from gli_tasks.rehearsal.load.answer import Answer, MalformedAnswer
 from gli_tasks.rehearsal.load.summary import FAILURES_KEPT, Failure, Histogram, Summary
+from tests.conftest import missing
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "gli_tasks" / "rehearsal" / "sample"
@@ -168,7 +169,7 @@ def test_a_server_that_hangs_is_not_stormed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("milliseconds", [20, 80])
 def test_hey_sees_the_same(start_sample: Callable[..., int], tmp_path: Path, milliseconds: int) -> None:
     if shutil.which("hey") is None:
-        pytest.skip("hey is missing")
+        missing("hey")
     port = start_sample()
     url = f"http://127.0.0.1:{port}/work?ms={milliseconds}"
     text = subprocess.run(
