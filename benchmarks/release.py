@@ -1,11 +1,9 @@
 """A rehearsed release beside its own external work alone: `python benchmarks/release.py [--rounds 3]`.
 
 Both run on one twin, in turns, each with a new commit. The work alone is what a script without any check would do:
-run the
-sources' checks, build and push side by side, register, update, poll ten times a second until ECS says completed, ask
-the
-health checks, tag. The release does all that with its proofs, its record and a poll a second. Traffic goes on all the
-while.
+run the sources' checks, build and push side by side, register, update, poll ten times a second until ECS says
+completed, ask the health checks, tag. The release does all that with its proofs, its record and a poll a second.
+Traffic goes on all the while.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ def is_read(operation: str) -> bool:
 class Aws:
     """A session for one account and region.
 
-    Threads share the clients: eight sessions take four times as long to make as one session's eight clients, and twice
-    the memory.
+    Threads share the clients: eight sessions take four times as long to make as one session's eight clients, and
+    twice the memory.
     """
 
     def __init__(self, region: str, account: str) -> None:
@@ -54,8 +54,8 @@ class Aws:
         self._on_change = on_change
 
     def guard_changes(self, guard: Callable[[], None]) -> None:
-        """Ask ``guard`` before every call that changes something from now on; what it raises keeps the call from
-        being made.
+        """Ask ``guard`` before every call that changes something from now on; what it raises keeps the call
+        from being made.
 
         Not asked for S3, where a release writes its own record and lock, each by a conditional put.
         """

@@ -90,11 +90,11 @@ def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Judgement]:
-    """Follow deployments, by service name, until each has ended or one has failed; one describe call a poll for ten
-    services.
+    """Follow deployments, by service name, until each has ended or one has failed; one describe call a poll for
+    ten services.
 
-    Returns how each stands; one that still runs when ``timeout_s`` is over, or when another has failed, comes back as
-    running.
+    Returns how each stands; one that still runs when ``timeout_s`` is over, or when another has failed, comes
+    back as running.
     """
     deadline = clock() + timeout_s
     last: dict[str, Judgement] = {}

@@ -109,9 +109,8 @@ def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
 def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
     """Say where one deployment, by its own id, stands.
 
-    "The service is stable" is not the question: after a circuit breaker's rollback a service is stable too. Only the
-    deployment
-    that we started can say that it was completed, and only while it still is the primary one.
+    "The service is stable" is not the question: after a circuit breaker's rollback a service is stable too. Only
+    the deployment that we started can say that it was completed, and only while it still is the primary one.
     """
     mine = next((one for one in service.deployments if one.id == deployment_id), None)
     primary = service.primary

@@ -40,9 +40,9 @@ class Database:
     ) -> None:
         """Make a cluster below ``folder`` and start it; ``guard`` sees to it that the server dies with this process.
 
-        PostgreSQL refuses to run as root, so root hands it to an unprivileged user, with a copy of the programs where
-        that
-        user cannot reach them. Raises RehearsalFailed where it does not start.
+        PostgreSQL refuses to run as root, so root hands it to an unprivileged user, with a copy of the
+        programs where that user cannot reach them.
+        Raises RehearsalFailed where it does not start.
         """
         self._folder = folder
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None

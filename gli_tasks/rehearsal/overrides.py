@@ -1,8 +1,7 @@
 """What a rehearsal changes in a project's settings: endpoints and source folders, and nothing else.
 
 Each change is a variable of the process that overrides the key of the ``.env`` file which the setting was made of. So
-the
-release that is rehearsed reads the same files by the same code as a real one.
+the release that is rehearsed reads the same files by the same code as a real one.
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ def overriding(loaded: LoadedSettings, wanted: Mapping[str, str]) -> dict[str, s
 def without_real_aws(process: Mapping[str, str], keys: Iterable[str], folder: Path) -> dict[str, str]:
     """Return a process environment that holds no way to a real account, and none of the settings' own keys.
 
-    Nothing of AWS's or git's is let through, and no proxy, since everything is on this machine. What npm writes goes to
-    ``folder``.
+    Nothing of AWS's or git's is let through, and no proxy, since everything is on this machine. What npm writes
+    goes to ``folder``.
     """
     dropped = {*keys, "DOCKER_CONTEXT"}
     kept = {

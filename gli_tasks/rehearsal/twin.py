@@ -1,8 +1,7 @@
 """The twin's control process: ``python -m gli_tasks.rehearsal.twin --project gli --environment prod --folder F ...``.
 
 Starts every part, creates what the environment's settings name, prints one line of JSON that says where everything
-is, and
-runs until SIGTERM or until its standard input closes. Every child dies with it.
+is, and runs until SIGTERM or until its standard input closes. Every child dies with it.
 """
 
 from __future__ import annotations

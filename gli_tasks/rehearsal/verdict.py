@@ -17,8 +17,8 @@ class StepTime:
 
 @dataclass(frozen=True, slots=True)
 class WebSocketTraffic:
-    """What the generator's WebSocket connections saw. ``cut`` ended without a close frame, as a balancer ends those
-    that are
+    """What the generator's WebSocket connections saw. ``cut`` ended without a close frame, as a balancer ends
+    those that are
     still open when a target's deregistration delay is over; a client then connects again."""
 
     opened: int

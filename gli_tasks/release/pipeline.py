@@ -30,9 +30,8 @@ _LOOK_S = 0.2
 def run_pipeline(run: Run, pipeline: Pipeline, steps: Mapping[str, Step]) -> None:
     """Run every step; the record is written after each.
 
-    Raises the error of the first step that failed, once the steps before it were undone; NotRestored where an undo
-    failed.
-    An error that says "nothing was touched" comes out as a plain failure where something was.
+    Raises the error of the first step that failed, once the steps before it were undone; NotRestored where an
+    undo failed. An error that says "nothing was touched" comes out as a plain failure where something was.
     """
     begun: list[str] = []
     failed_step = ""

@@ -31,8 +31,8 @@ def release_id(moment: datetime) -> str:
 def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, GliError | None, str]:
     """Run the environment's pipeline; return the record, the error that ended it, and where the record is.
 
-    Raises Locked where another release holds the environment, Refused and other errors of what is wrong before anything
-    was touched.
+    Raises Locked where another release holds the environment, Refused and other errors of what is wrong before
+    anything was touched.
     """
     settings = loaded.settings
     if not settings.pipeline:

@@ -1,8 +1,7 @@
 """Read ``env/<project>/project.toml`` and ``<environment>.env`` into frozen, typed settings.
 
 ``model`` says what there is, ``validation`` turns plain data into it and collects every problem, ``interpolation``
-fills in
-``${KEY}`` and remembers where each value came from, ``load`` reads the files.
+fills in ``${KEY}`` and remembers where each value came from, ``load`` reads the files.
 """
 
 from gli_tasks.settings.load import LoadedSettings, environments, load, load_all, projects

@@ -1,8 +1,7 @@
 """What a project's settings hold. Plain frozen dataclasses, so that importing them costs nothing.
 
 A string that names something in AWS may be empty where that thing does not exist yet (``Named``): the settings load,
-and a
-release says what is missing before it starts.
+and a release says what is missing before it starts.
 """
 
 from __future__ import annotations
@@ -129,8 +128,8 @@ class Ecs:
 class Build:
     """A source folder's own checks, each an argv, and what they leave behind.
 
-    ``bundle_limit_kb`` is the gzip size in kB (1,000 bytes) of all scripts and styles that ``index.html`` loads; 0
-    means no limit.
+    ``bundle_limit_kb`` is the gzip size in kB (1,000 bytes) of all scripts and styles that ``index.html`` loads;
+    0 means no limit.
     """
 
     checks: tuple[tuple[str, ...], ...] = ()

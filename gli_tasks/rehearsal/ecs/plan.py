@@ -57,9 +57,9 @@ def task_ceiling(desired: int, maximum_percent: int) -> int:
 def rolling_step(desired: int, minimum_percent: int, maximum_percent: int, counts: TaskCounts) -> Step:
     """Decide the next step of a rolling update, or of keeping a service at its desired count.
 
-    New tasks start while the ceiling has room. Old tasks that serve nobody go at once; old healthy ones go only when
-    healthy tasks are left over above the desired count, or, down to the floor, to make the room that the ceiling
-    denies to new ones.
+    New tasks start while the ceiling has room. Old tasks that serve nobody go at once; old healthy ones go only
+    when healthy tasks are left over above the desired count, or, down to the floor, to make the room that the
+    ceiling denies to new ones.
     """
     floor = healthy_floor(desired, minimum_percent)
     ceiling = max(task_ceiling(desired, maximum_percent), 0)

@@ -1,8 +1,7 @@
 """Make a base image out of this machine's Python, so that an engine can build with no network.
 
 It holds the interpreter and its standard library, a shell and a few tools, the shared libraries that these need, and
-users. It is
-made once for an interpreter and kept: its name carries a hash of what it is made of.
+users. It is made once for an interpreter and kept: its name carries a hash of what it is made of.
 """
 
 from __future__ import annotations
