@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gli_tasks.errors import CommandFailed, UsageError
-from gli_tasks.shell import run
+from gli_tasks.errors import CommandFailed, Interrupted, UsageError
+from gli_tasks.shell import kill_all, run
 
 
 def gone(pid: int, within_s: float = 5) -> bool:
@@ -249,3 +249,43 @@ def test_no_descriptor_and_no_thread_is_left() -> None:
         with pytest.raises(CommandFailed):
             run(["false"])
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == (descriptors, threads)
+
+
+def test_a_person_can_stop_a_program(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    asked = threading.Event()
+    threading.Timer(0.5, asked.set).start()
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        run(["sh", "-c", f"echo $$ > {pid}; sleep 60"], stop=asked.is_set)
+    assert time.monotonic() - began < 10
+    assert gone(int(pid.read_text()))
+
+
+def test_everything_that_runs_can_be_killed_at_once(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    failure: list[CommandFailed] = []
+
+    def start() -> None:
+        try:
+            run(["sh", "-c", f"echo $$ > {pid}; sleep 60"])
+        except CommandFailed as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not (pid.exists() and pid.read_text().strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    kill_all()
+    thread.join(10)
+    assert failure[0].returncode == -signal.SIGKILL
+    assert gone(int(pid.read_text()))
+
+
+def test_none_takes_a_variable_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLI_TEST_GIVEN", "x")
+    script = 'echo "${GLI_TEST_GIVEN-none} ${GLI_TEST_MORE-none}"'
+    done = run(["sh", "-c", script], environment={"GLI_TEST_GIVEN": None, "GLI_TEST_MORE": "y"})
+    assert done.output == "none y\n"

@@ -24,6 +24,8 @@ from gli_tasks.ecs.plan import (
     task_facts,
     wrong_digests,
 )
+from gli_tasks.ecs.services import require_settled
+from gli_tasks.errors import Refused
 
 MINE, OTHER = "ecs-svc/1", "ecs-svc/2"
 
@@ -365,3 +367,13 @@ def test_facts_of_a_task_take_what_is_missing() -> None:
         }
     )
     assert (facts.id, facts.exit_codes, facts.digests, facts.reasons) == ("abc", {"api": 0}, {"web": "sha256:1"}, ())
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", ""])
+def test_a_settled_service_may_be_released_to(state: str) -> None:
+    require_settled({"api": service(deployment(state=state))})
+
+
+def test_a_rollout_under_way_is_named() -> None:
+    with pytest.raises(Refused, match=f"api: {MINE} to api:7"):
+        require_settled({"api": service(deployment())})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gli_tasks.errors import CommandFailed
-from gli_tasks.git.repository import remote_tag, tag_commit
+from gli_tasks.git.repository import remote_tag, tag_commit, untag_commit
+from gli_tasks.source import read_source
 from tests.git.git_parts import Repository
 
 
@@ -85,3 +88,28 @@ def test_a_commit_that_is_not_there_is_refused_by_git(repository: Repository) ->
     with pytest.raises(CommandFailed):
         tag(repository, "0" * 40)
     assert remote_tag(repository.folder, "origin", "deploy-1") == ""
+
+
+def test_a_tag_is_taken_away_again(repository: Repository) -> None:
+    commit = repository.git("rev-parse", "HEAD")
+    tag(repository, commit)
+    assert untag_commit(repository.folder, "origin", "deploy-1", commit) is True
+    assert remote_tag(repository.folder, "origin", "deploy-1") == ""
+    assert repository.git("tag", "--list") == ""
+    assert untag_commit(repository.folder, "origin", "deploy-1", commit) is False
+
+
+def test_the_tag_of_another_commit_stays(repository: Repository) -> None:
+    first = repository.git("rev-parse", "HEAD")
+    tag(repository, first)
+    second = repository.commit("other")
+    assert untag_commit(repository.folder, "origin", "deploy-1", second) is False
+    assert remote_tag(repository.folder, "origin", "deploy-1") == first
+
+
+def test_a_foreign_repository_in_the_environment_is_not_ours(
+    repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "foreign"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
+    assert read_source(repository.folder).root == str(repository.folder)

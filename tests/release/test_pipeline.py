@@ -363,3 +363,19 @@ def test_each_does_all_before_the_first_error_is_raised(release: Release) -> Non
         release.run.each({"quick": 0.0, "slow": 0.2}, act)
     assert done == ["quick", "slow"]
     assert release.run.each({}, act) == {}
+
+
+def test_a_release_that_cannot_be_marked_healthy_is_undone(release: Release) -> None:
+    def drop(request: Any, **_: Any) -> None:
+        if request.url.endswith("/current.json"):
+            raise EndpointConnectionError(endpoint_url=request.url)
+
+    release.s3.meta.events.register("before-send.s3.PutObject", drop)
+    try:
+        error = fail(release, ("a", "b"), {"a": release.step("a", undo="a is back"), "b": release.step("b")})
+    finally:
+        release.s3.meta.events.unregister("before-send.s3.PutObject", drop)
+    assert error.exit_code == 1
+    assert release.events[-1] == "a undone"
+    assert "a is back" in str(error)
+    assert release.stored().outcome is Outcome.FAILED

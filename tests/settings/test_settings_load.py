@@ -361,3 +361,24 @@ def test_any_process_environment_loads_or_is_told(
 
 def test_the_sample_is_what_it_is_taken_for() -> None:
     assert json.loads(json.dumps(TASK_DEFINITION))["family"] == "shop-api"
+
+
+@pytest.mark.parametrize(
+    ("steps", "sentence"),
+    [
+        ('["image.push"]', "image.push needs image.build before it"),
+        ('[["image.build", "image.push"]]', "image.push needs image.build before it"),
+        ('["ecs.update", "ecs.wait"]', "ecs.update needs ecs.register before it"),
+        ('["image.build", "image.push", "ecs.register", "ecs.update"]', "ecs.update needs ecs.wait after it"),
+    ],
+)
+def test_a_pipeline_in_an_order_that_cannot_work(shop: Shop, problems: Problems, steps: str, sentence: str) -> None:
+    before = next(line for line in shop.toml.read_text().splitlines() if line.startswith("dev = "))
+    shop.replace(shop.toml, before, f"dev = {steps}")
+    assert any(sentence in problem for problem in problems())
+
+
+def test_a_folder_of_environments_without_a_project_is_a_problem(shop: Shop) -> None:
+    shop.toml.unlink()
+    _, problems = load_all(shop.toml.parent.parent, {})
+    assert any("project.toml: is missing" in problem for problem in problems)
