@@ -25,7 +25,9 @@ def main() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)  # the parent died before the kernel was asked
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # Python ignores it, and ignored signals are inherited
+    for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGHUP):
+        # Python ignores the first, a shell's background job the others; and what is ignored is inherited.
+        signal.signal(number, signal.SIG_DFL)
     try:
         os.chdir(folder)
         os.execve(program, argv, os.environ)  # noqa: S606 - becoming it is the purpose
