@@ -8,10 +8,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from gli_tasks import guard
 from gli_tasks.errors import AwsCallFailed, GliError, Refused
 
 _READS = re.compile(r"(Get|List|Describe|Head|BatchGet|Filter|Lookup|Search|Scan|Query|Simulate|Validate)[A-Z]")
-_READ_EXCEPTIONS = frozenset({"BatchCheckLayerAvailability", "GetAuthorizationToken"})
+_READ_EXCEPTIONS = frozenset(
+    {"BatchCheckLayerAvailability"}
+    # What gives credentials for a while, and changes nothing else: botocore itself asks so for a profile's role.
+    | {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateToken"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +59,8 @@ class Aws:
         self._on_change = on_change
 
     def guard_changes(self, guard: Callable[[], None]) -> None:
-        """Ask ``guard`` before every call that changes something from now on; what it raises keeps the call
-        from being made.
+        """Ask ``guard`` before every call that changes something from now on; what it raises keeps the call from being
+        made.
 
         Not asked for S3, where a release writes its own record and lock, each by a conditional put.
         """
@@ -92,7 +97,11 @@ class Aws:
             raise Refused(str(error), remedy="check AWS_PROFILE and ~/.aws/config") from None
 
     def _ask_guard(self, model: Any, **_: Any) -> None:
-        if self._guard is not None and not is_read(model.name) and model.service_model.service_name != "s3":
+        if is_read(model.name):
+            return
+        service = str(model.service_model.service_name)
+        guard.require_write(f"{service} {model.name}")
+        if self._guard is not None and service != "s3":
             self._guard()
 
     def _record(self, http_response: Any, parsed: Any, model: Any, **_: Any) -> None:

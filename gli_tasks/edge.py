@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from gli_tasks import guard
 from gli_tasks.errors import GliError, Interrupted, Refused
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ FLAGS = {
     "yes": "ask nothing; needed where there is no terminal",
     "json": "print the answer as one JSON object",
     "service": "only this service (default: all)",
+    "plan": "show what would be changed, and change nothing",
 }
 
 Body = TypeVar("Body", bound=Callable[..., Any])
@@ -106,6 +108,26 @@ def confirm(console: Console, what: str, loaded: LoadedSettings, yes: bool) -> N
     answer = console.ask(f"{what} on {place}. Type {word!r} to go on: ")
     if answer.strip() != word:
         raise Refused(f"{what} on {place} was not confirmed")
+
+
+def planning(plan: bool) -> bool:
+    """Put up the wall that lets this process only read, where ``--plan`` asks for it; return whether it does.
+
+    To be called before anything else that a mutating task does.
+    """
+    if plan:
+        guard.forbid_writes()
+    return plan
+
+
+def show_planned(console: Console, would: Sequence[str], as_json: bool = False) -> None:
+    """Print what a task would change, one sentence each; nothing would be said where there is none."""
+    if as_json:
+        console.answer_json({"would": list(would)})
+        return
+    console.answer("would change:" if would else "would change nothing")
+    for sentence in would:
+        console.answer(f"  - {sentence}")
 
 
 def pick(names: dict[str, Any], service: str | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@
     ├── RolloutFailed                 1   a deployment did not become healthy
     ├── ChecksFailed                  1   health checks did not pass before their deadline
     ├── RecordFailed                  1   the release's record could not be read or written
+    ├── PlanWouldWrite                1   a plan tried to write, and was kept from it
     ├── RehearsalFailed               1   the twin did not start, or the rehearsal did not end as promised
     ├── NotRestored                   5   failed, and the old version could not be put back
     └── Interrupted                 130   stopped by a person; can be resumed
@@ -104,6 +105,10 @@ class ChecksFailed(GliError):
 
 class RecordFailed(GliError):
     """The release's record could not be read or written."""
+
+
+class PlanWouldWrite(GliError):
+    """A plan tried to write something; the guard kept it from that."""
 
 
 class RehearsalFailed(GliError):

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from gli_tasks import guard
 from gli_tasks.errors import CommandFailed, Interrupted, UsageError
 
 _TAIL = 15
@@ -87,8 +88,10 @@ def run(
     whether a person wants the program stopped. ``on_line`` gets each line of output as it comes. What the program
     started and left behind, holding its output open, is stopped with it.
     Raises Interrupted when ``stop`` said so, CommandFailed for an exit status other than 0 (unless ``check`` is off)
-    and when ``timeout_s`` is over, UsageError when the program is not installed or the folder is not there.
+    and when ``timeout_s`` is over, UsageError when the program is not installed or the folder is not there,
+    PlanWouldWrite where this process only reads and the program may do more.
     """
+    guard.require_program(argv)
     if folder is not None and not folder.is_dir():
         raise UsageError("there is no such folder", where=str(folder), remedy="check the path in the settings")
     started = time.monotonic()

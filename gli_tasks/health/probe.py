@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gli_tasks.errors import ChecksFailed, UsageError
 from gli_tasks.health.plan import Answer, CheckResult, Expectation, judge
+from gli_tasks.web import http_client
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +27,7 @@ def _client(ca_file: str, request_timeout_s: float) -> httpx.Client:
         raise UsageError(f"the CA file cannot be read: {error}", where=ca_file, remedy="check CA_FILE") from None
     # Each question opens a connection of its own: a kept one would go on to reach an address that DNS has left.
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.Client(verify=context, timeout=request_timeout_s, limits=limits, trust_env=False)
+    return http_client(verify=context, timeout=request_timeout_s, limits=limits, trust_env=False)
 
 
 def _place(connect_to: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from gli_tasks import guard
 from gli_tasks.errors import UsageError
 
 
@@ -26,11 +27,23 @@ def docker_engine(timeout_s: float) -> Iterator[Any]:
     try:
         try:
             client.ping()
+            _ask_before_each_request(client.api)
         except (DockerException, OSError) as error:
             raise _no_engine(error) from None
         yield client
     finally:
         client.close()
+
+
+def _ask_before_each_request(api: Any) -> None:
+    """Let the guard see every request to the engine, which is HTTP on whatever socket it listens on."""
+    send = api.send
+
+    def ask_and_send(request: Any, **options: Any) -> Any:
+        guard.require_http(str(request.method), "the Docker engine")
+        return send(request, **options)
+
+    api.send = ask_and_send
 
 
 def cut_off() -> tuple[type[Exception], ...]:

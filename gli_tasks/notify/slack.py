@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gli_tasks.console import Secret
 from gli_tasks.notify.plan import News, message
+from gli_tasks.web import http_client
 
 _TIMEOUT_S = 5.0
 
@@ -13,7 +14,8 @@ def send(webhook: Secret, news: News, channel: str, timeout_s: float = _TIMEOUT_
     import httpx
 
     try:
-        response = httpx.post(webhook.reveal(), json=message(news, channel), timeout=timeout_s, trust_env=True)
+        with http_client(timeout=timeout_s, trust_env=True) as client:
+            response = client.post(webhook.reveal(), json=message(news, channel))
     # Besides httpx's own: a proxy, a certificate file or a SOCKS package that the surroundings name and do not have.
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError) as error:
         return f"Slack was not told ({type(error).__name__}); the release goes on"
