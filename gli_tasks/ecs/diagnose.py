@@ -158,8 +158,8 @@ def _started(service: ServiceFacts, deployment_id: str) -> int:
 
 def _find(symptoms: Symptoms) -> _Found | None:
     groups = sorted(_groups(symptoms.stopped), key=lambda tasks: (not _own_fault(tasks), -len(tasks)))
-    events = " \n".join(symptoms.events)
-    rollout = f"{symptoms.rollout} \n{events}"
+    events = "\n".join(symptoms.events)
+    rollout = f"{symptoms.rollout}\n{events}"
     for general in (False, True):
         for tasks in groups:
             if found := _first(_task_text(tasks), symptoms, tasks, general=general):
@@ -264,14 +264,14 @@ def _exited(tasks: Sequence[TaskFacts]) -> str:
 
 def _task_text(tasks: Sequence[TaskFacts]) -> str:
     lines = [line for task in tasks for line in (f"{task.stop_code}: {task.stopped_reason}", *task.reasons)]
-    return " \n".join(dict.fromkeys(" ".join(line.split()) for line in [*lines, _exited(tasks)]))
+    return "\n".join(dict.fromkeys(" ".join(line.split()) for line in [*lines, _exited(tasks)]))
 
 
 def _target_text(symptoms: Symptoms) -> str:
-    targets = [
-        f"{one.reason} {one.description}" for one in symptoms.targets if one.state not in ("healthy", "draining")
-    ]
-    return " \n".join([*targets, *(found["reason"] for found in map(_TARGET_REASON.search, symptoms.events) if found)])
+    ill = [one for one in symptoms.targets if one.state not in ("healthy", "draining")]
+    reasons = [f"{one.reason} {one.description}" for one in ill]
+    reasons += [found["reason"] for found in map(_TARGET_REASON.search, symptoms.events) if found]
+    return "\n".join([*reasons, *(event for event in symptoms.events if "associated load balancer" in event)])
 
 
 def _log_text(symptoms: Symptoms) -> str:

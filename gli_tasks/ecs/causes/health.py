@@ -32,7 +32,7 @@ HEALTH = (
         "ask the health path of the new version by hand, and read the log below; a 404 means another path, a 503 a "
         "dependency such as the database",
         text=_BALANCER_SAYS_NO,
-        target=r"these codes: \[(?P<status>[^\]]*)\]|ResponseCodeMismatch",
+        target=r"these codes: \[(?P<status>[^\]]*)\]|ResponseCodeMismatch(?!.*these codes)",
     ),
     Cause(
         "target-times-out",
