@@ -15,7 +15,7 @@ from werkzeug.serving import make_server
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.wire import Gateway
-from tests.ecs.rollout_parts import BareRuntime, Cluster, NoLogs, NoSecrets, NoTargets, digest
+from tests.ecs.rollout_parts import BareRuntime, Cluster, Meddler, NoLogs, NoSecrets, NoTargets, digest
 
 
 def _nothing_behind(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -30,7 +30,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         runtime, digest, NoTargets(), NoLogs(), NoSecrets(), time_scale=0.004, provisioning_delay_s=2, pace_s=0.01
     )
     plane.start()
-    server = make_server("127.0.0.1", 0, Gateway(_nothing_behind, [EcsService(plane)]), threaded=True)
+    meddler = Meddler(Gateway(_nothing_behind, [EcsService(plane)]))
+    server = make_server("127.0.0.1", 0, meddler, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     ecs = boto3.client(
@@ -42,7 +43,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         config=Config(retries={"total_max_attempts": 1}),
     )
     ecs.create_cluster(clusterName="main")
-    yield Cluster(ecs, tmp_path)
+    yield Cluster(ecs, tmp_path, meddler)
     ecs.close()
     plane.stop()
     runtime.close()
