@@ -22,6 +22,7 @@ FLOOR = {
     "settings": {"errors"},
     "console": {"errors"},
     "aws": {"errors", "guard"},
+    "lock": {"errors", "aws"},
     "shell": {"errors", "guard"},
     "web": {"guard"},
     "edge": {"errors", "guard", "settings", "console", "aws"},
