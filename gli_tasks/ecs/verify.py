@@ -104,7 +104,8 @@ def require_verified(findings: Iterable[Finding]) -> None:
     """Refuse to go on where a finding is NG. Raises Refused with each of them and what to do about it."""
     wrong = [one for one in findings if one.level is Level.NG]
     if wrong:
-        heading = "1 thing is not as a release needs it" if len(wrong) == 1 else f"{len(wrong)} things are not so"
+        one_is = "1 thing is not as a release needs it"
+        heading = one_is if len(wrong) == 1 else f"{len(wrong)} things are not as a release needs them"
         lines = "\n".join(f"  - {one.subject}: {one.sentence}\n    next: {one.remedy}" for one in wrong)
         raise Refused(f"{heading}:\n{lines}", remedy="mend what is named above; `invoke ecs.verify` looks again")
 

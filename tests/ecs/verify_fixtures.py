@@ -1,11 +1,10 @@
-"""The stacks of both projects on a real HTTP server, each made anew for a test."""
+"""The stack of a project's production on a real HTTP server, put up once for a module."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -13,11 +12,19 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from gli_tasks.aws import Aws
-from gli_tasks.settings import Settings, load
+from gli_tasks.settings import load
 from tests.ecs.verify_parts import Denying, Stack, make_stack
 from tests.floor_parts import REPOSITORY
 
-ACCOUNT = "123456789012"
+_ACCOUNT = "917891822317"
+_PROCESS = {
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": "/nonexistent",
+    "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+    "MOTO_ACCOUNT_ID": _ACCOUNT,
+}
 
 
 class _Handler(WSGIRequestHandler):
@@ -28,77 +35,33 @@ class _Handler(WSGIRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def doorman() -> Iterator[tuple[Denying, str]]:
-    """Serve one stack after another on one port."""
+def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Put up the production of ``gli``, or of the project that the test names as a parameter.
+
+    What a test breaks it mends.
+    """
+    project = getattr(request, "param", "gli")
     door = Denying()
     server = make_server("127.0.0.1", 0, door, threaded=True, request_handler=_Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    yield door, f"http://127.0.0.1:{server.server_port}"
+    url = f"http://127.0.0.1:{server.server_port}"
+    given = {"AWS_ACCOUNT_ID": _ACCOUNT, "ECR_REGISTRY": "filled.in.below"}
+    settings = load(REPOSITORY / "env", project, "prod", given).settings
+    with pytest.MonkeyPatch.context() as process:
+        for key in [key for key in os.environ if key.startswith("AWS_")]:
+            process.delenv(key)
+        for key, value in {**_PROCESS, "AWS_ENDPOINT_URL": url}.items():
+            process.setenv(key, value)
+        moto = DomainDispatcherApplication(create_backend_app)
+        aws = Aws(settings.aws.region, settings.aws.account)
+        made, plane = make_stack(settings, aws, door, moto, tmp_path_factory.mktemp(project))
+        httpx.post(f"{url}/moto-api/reset").raise_for_status()
+        plane.start()
+        made.put_up()
+        yield made
+        plane.stop()
+        made.registry.stop()
     server.shutdown()
     thread.join(5)
     server.server_close()
-
-
-@pytest.fixture(scope="module")
-def session(doorman: tuple[Denying, str]) -> Callable[[Settings], Aws]:
-    """Return what makes a session; its clients are shared by the tests of a module, as they take a while to make."""
-    made: dict[str, Aws] = {}
-
-    def of(settings: Settings) -> Aws:
-        if settings.aws.region not in made:
-            made[settings.aws.region] = Aws(settings.aws.region, settings.aws.account)
-        return made[settings.aws.region]
-
-    return of
-
-
-@pytest.fixture
-def process(monkeypatch: pytest.MonkeyPatch, doorman: tuple[Denying, str]) -> pytest.MonkeyPatch:
-    """This process's environment with credentials that open nothing but the stack."""
-    for key in [key for key in os.environ if key.startswith("AWS_")]:
-        monkeypatch.delenv(key)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_ENDPOINT_URL", doorman[1])
-    return monkeypatch
-
-
-@pytest.fixture
-def make(
-    process: pytest.MonkeyPatch,
-    doorman: tuple[Denying, str],
-    session: Callable[[Settings], Aws],
-    tmp_path: Path,
-) -> Iterator[Callable[[str], Stack]]:
-    """Return what puts up the stack of a project's production."""
-    stops: list[Callable[[], None]] = []
-
-    def put_up(project: str) -> Stack:
-        values = {"ECR_REGISTRY": "127.0.0.1:5000"} | ({"AWS_ACCOUNT_ID": ACCOUNT} if project == "greenflow" else {})
-        settings = load(REPOSITORY / "env", project, "prod", values).settings
-        process.setenv("MOTO_ACCOUNT_ID", settings.aws.account)
-        moto = DomainDispatcherApplication(create_backend_app)
-        stack, plane = make_stack(settings, session(settings), doorman[0], moto, tmp_path)
-        httpx.post(f"{doorman[1]}/moto-api/reset").raise_for_status()
-        stops.extend((plane.stop, stack.registry.stop))
-        plane.start()
-        stack.put_up()
-        return stack
-
-    yield put_up
-    for stop in stops:
-        stop()
-
-
-@pytest.fixture
-def gli(make: Callable[[str], Stack]) -> Stack:
-    return make("gli")
-
-
-@pytest.fixture
-def greenflow(make: Callable[[str], Stack]) -> Stack:
-    return make("greenflow")
