@@ -2,5 +2,6 @@
 
 from gli_tasks.ecs.tasks.look import status
 from gli_tasks.ecs.tasks.rollout import register, update, wait
+from gli_tasks.ecs.tasks.verify import verify
 
-__all__ = ["register", "status", "update", "wait"]
+__all__ = ["register", "status", "update", "verify", "wait"]
