@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gli_tasks import guard
 from gli_tasks.errors import GliError, Interrupted, Refused
@@ -16,7 +16,7 @@ from gli_tasks.errors import GliError, Interrupted, Refused
 if TYPE_CHECKING:
     from gli_tasks.aws import Aws
     from gli_tasks.console import Console
-    from gli_tasks.settings import LoadedSettings
+    from gli_tasks.settings import LoadedSettings, Settings
 
 FLAGS = {
     "env": "environment: a .env file's name (default: GLI_ENV, else dev)",
@@ -79,6 +79,39 @@ def aws_for(loaded: LoadedSettings) -> Aws:
     from gli_tasks.aws import Aws
 
     return Aws(loaded.settings.aws.region, loaded.settings.aws.account)
+
+
+class Surroundings(NamedTuple):
+    """What a task works with: where it says things, its settings, and the AWS session for them."""
+
+    console: Console
+    loaded: LoadedSettings
+    aws: Aws
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings themselves."""
+        return self.loaded.settings
+
+    def allow(self, what: str, yes: bool) -> None:
+        """Ask before something is changed, then make sure that the credentials are the settings' account's.
+
+        Raises Refused.
+        """
+        confirm(self.console, what, self.loaded, yes)
+        self.aws.require_account()
+
+
+def surroundings(env: str | None, project: str | None, *needed: str) -> Surroundings:
+    """Return what a task works with; nothing is asked of AWS yet.
+
+    ``needed`` are the settings that it cannot do without, as for ``require_present``. Raises UsageError.
+    """
+    from gli_tasks.console import Console
+
+    loaded = chosen(env, project)
+    require_present(loaded, *needed)
+    return Surroundings(Console(), loaded, aws_for(loaded))
 
 
 def require_present(loaded: LoadedSettings, *prefixes: str) -> None:
