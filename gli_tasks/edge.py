@@ -178,6 +178,16 @@ def pick(names: dict[str, Any], service: str | None) -> dict[str, Any]:
     return {service: names[service]}
 
 
+def pick_one(names: dict[str, Any], service: str | None) -> tuple[str, Any]:
+    """Return the name and the service asked for, or the only one there is. Raises UsageError."""
+    from gli_tasks.errors import UsageError
+
+    found = pick(names, service)
+    if len(found) != 1:
+        raise UsageError("this is done to one service at a time", remedy=f"add --service: {', '.join(names) or 'none'}")
+    return next(iter(found.items()))
+
+
 def operator_name() -> str:
     """Return who is at work: the CI's actor, else the login name and the host."""
     import getpass
