@@ -51,6 +51,9 @@ class _Handler(BaseHTTPRequestHandler):
     server: BrokenEngine
 
     def do_GET(self) -> None:
+        if self.path.endswith("/json"):
+            self._say(200, b'{"Id": "sha256:1", "Config": {"Labels": null}}')
+            return
         self._say(200, b'{"ApiVersion": "1.41", "Version": "1"}' if "version" in self.path else b"OK")
 
     do_HEAD = do_GET
