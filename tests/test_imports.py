@@ -28,6 +28,7 @@ FLOOR = {
     "source": {"errors", "shell"},
     "registry": {"errors", "console"},
     "secret_references": {"errors", "console", "aws"},
+    "releases_on_record": {"errors", "aws"},
 }
 #: The rooms: which other rooms each may import. Every room may import the floor.
 ROOMS: dict[str, set[str]] = {
