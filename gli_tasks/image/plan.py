@@ -61,10 +61,9 @@ def content_tags(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def second_tag(tag: str, tags: Iterable[str], digest: str) -> str:
-    """Return the tag for another image of a commit whose own tag is taken: ``<commit>-<8 digits of the content>``.
+    """Return the tag for a second image of a commit where no tag may move: ``<commit>-<8 digits of the content>``.
 
-    A commit is built again when its base image moved. Its tag stays where it is: many a repository lets no tag move,
-    and a tag that moved would no longer say what ran. Of an image without a content's tag, its digest stands in.
+    A commit is built again when its base image moved. Of an image without a content's tag, its digest stands in.
     """
     content = next(iter(content_tags(tags)), "")
     return f"{tag}-{content.removeprefix(_CONTENT)[:8] or digest.removeprefix('sha256:')[:8]}"

@@ -33,27 +33,24 @@ def find_reusable(ecr: Any, repository: str, tag: str, content: Content) -> Imag
 def adopt(ecr: Any, image: ImageFacts, tag: str, *, read_back_s: float = 15) -> ImageFacts:
     """Give an image the commit's tag as well, and return it as the registry then shows it.
 
-    A tag that another image has stays there: this one then gets ``<commit>-<8 digits of its content>``.
+    The tag moves to it from an older image of this commit. Where the repository's tags are immutable it cannot, and
+    this one gets ``<commit>-<8 digits of its content>`` instead.
     Nothing is pulled or pushed: the manifest is put a second time (ECR user guide, "Retagging an image").
     Raises PushFailed where the registry does not show the image under either tag.
     """
     if tag in image.tags:
         return image
+    manifest = read_manifest(ecr, image.repository, image.digest)
     for each in (tag, second_tag(tag, image.tags, image.digest)):
-        holder = find_image(ecr, image.repository, each)
-        if holder is None:
-            manifest = read_manifest(ecr, image.repository, image.digest)
-            if not put_manifest(ecr, image.repository, manifest, each):
-                # Immutable, and someone else was quicker, or our own first try whose answer was lost.
-                holder = find_image(ecr, image.repository, each)
-                if holder is not None and holder.digest != image.digest:
-                    continue
+        if put_manifest(ecr, image.repository, manifest, each):
             return read_back(ecr, image.repository, each, image.digest, read_back_s)
-        if holder.digest == image.digest:
+        # Refused, although it is this very image's: so ECR answers a first try whose answer was lost.
+        holder = find_image(ecr, image.repository, each)
+        if holder is not None and holder.digest == image.digest:
             return holder
     raise PushFailed(
-        f"{image.repository}@{image.digest} gets no tag: another image has {tag} and {each}",
-        remedy="see who else pushes these tags, then start again",
+        f"{image.repository}@{image.digest} gets no tag: other images have {tag} and {each}, and tags are immutable",
+        remedy="see what pushes these tags, then start again",
     )
 
 
