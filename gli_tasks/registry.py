@@ -126,7 +126,7 @@ def login(ecr: Any) -> tuple[str, Secret]:
     return user, secret
 
 
-def required(answer: Mapping[str, Any], field: str, operation: str) -> Any:
+def required(answer: Mapping[str, Any], field: str, operation: str, service: str = "ECR") -> Any:
     """Return a member that an answer must hold: one cut short reaches us as success with members missing.
 
     Raises AwsCallFailed.
@@ -134,7 +134,7 @@ def required(answer: Mapping[str, Any], field: str, operation: str) -> Any:
     found = answer.get(field)
     if found is None or (field == "authorizationData" and not found):
         raise AwsCallFailed(
-            f"ECR's answer to {operation} lacks {field}", remedy="start again; see the network if it stays"
+            f"{service}'s answer to {operation} lacks {field}", remedy="start again; see the network if it stays"
         )
     return found
 

@@ -64,6 +64,17 @@ def push_image(
     return adopt(ecr, read_back(ecr, repository, first, digest, read_back_s), tag, read_back_s=read_back_s)
 
 
+def local_image(name: str) -> str | None:
+    """Return the id of the engine's image of a name, or None. Raises UsageError where no engine answers."""
+    from docker.errors import ImageNotFound
+
+    with docker_engine(10) as engine:
+        try:
+            return str(engine.api.inspect_image(name)["Id"])
+        except ImageNotFound:
+            return None
+
+
 def _push_once(engine: Any, account: Any, name: str, tag: str, on_line: Callable[[str], None]) -> str:
     """Push once and return the digest that the engine names. Raises PushFailed, _PushEnded."""
     from docker.errors import APIError
