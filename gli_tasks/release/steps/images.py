@@ -2,41 +2,37 @@
 
 from __future__ import annotations
 
-from gli_tasks.image.build import build_image
-from gli_tasks.image.plan import labels
+from gli_tasks.image.content import Content
 from gli_tasks.image.push import push_image
-from gli_tasks.registry import ImageFacts, find_image
+from gli_tasks.image.reuse import adopt, find_reusable
+from gli_tasks.image.service import build_service, service_content
+from gli_tasks.registry import ImageFacts
 from gli_tasks.release.run import Run
-from gli_tasks.release.steps.sources import commit_of
+from gli_tasks.release.steps.sources import source_of
 from gli_tasks.release.steps.step import Foreseen
 from gli_tasks.settings.model import EcsService
 
 
 def image_build(run: Run) -> str:
-    """Build the image of each service whose commit is not in the registry yet."""
+    """Build the image of each service of which the registry has no equal one, by source and base images."""
     registry = run.settings.registry
 
     def build(name: str, service: EcsService) -> str:
-        if is_present(run, name, service):
+        content = service_content(service, source_of(run, name, service))
+        if content.note:
+            run.progress.says("image.build", f"{name} | {content.note}")
+        if _reusable(run, name, service, content) is not None:
             return f"{name} is in the registry already"
-        recorded = run.service(name)
-        build_image(
-            service.source,
-            f"{registry.host}/{service.repository}:{recorded.image_tag}",
-            dockerfile=service.dockerfile,
-            labels=labels(
-                commit=recorded.commit,
-                dirty=recorded.dirty,
-                moment=run.started,
-                source=service.source.name,
-                version=recorded.commit[:12],
-            ),
-            arguments=service.build_arguments,
-            platform=service.platform,
+        source = source_of(run, name, service)
+        build_service(
+            service,
+            registry.host,
+            source,
+            content,
             timeout_s=registry.timeout_s,
             on_line=lambda line: run.progress.says("image.build", f"{name} | {line}"),
         )
-        return f"{name} {recorded.image_tag[:12]}"
+        return f"{name} {source.image_tag[:12]}"
 
     return ", ".join(run.each(run.settings.ecs_services, build).values())
 
@@ -58,14 +54,17 @@ def image_push(run: Run) -> str:
     ecr = run.aws.client("ecr")
 
     def push(name: str, service: EcsService) -> str:
-        recorded = run.service(name)
-        if recorded.digest:
-            return f"{name} {recorded.digest[:19]} was there already"
+        source = source_of(run, name, service)
+        content = service_content(service, source)
+        found = _reusable(run, name, service, content)
+        if found is not None:
+            _note_image(run, name, adopt(ecr, found, source.image_tag))
+            return f"{name} {found.digest[:19]} was there already"
         pushed = push_image(
             ecr,
             registry.host,
             service.repository,
-            recorded.image_tag,
+            source.image_tag,
             timeout_s=registry.timeout_s,
             on_line=lambda line: run.progress.says("image.push", f"{name} | {line}"),
         )
@@ -92,15 +91,18 @@ def _foreseen(sentences: dict[str, str]) -> Foreseen:
 
 
 def is_present(run: Run, name: str, service: EcsService) -> bool:
-    """Tell whether the registry has the image of the service's commit, and note it in the record where it has."""
-    commit_of(run, name, service)
-    recorded = run.service(name)
-    if recorded.digest:
+    """Tell whether the registry has an image equal to what would be built, and note it in the record where it has."""
+    if run.service(name).digest:
         return True
-    found = None if recorded.dirty else find_image(run.aws.client("ecr"), service.repository, recorded.image_tag)
+    found = _reusable(run, name, service, service_content(service, source_of(run, name, service)))
     if found is not None:
         _note_image(run, name, found)
     return found is not None
+
+
+def _reusable(run: Run, name: str, service: EcsService, content: Content) -> ImageFacts | None:
+    tag = source_of(run, name, service).image_tag
+    return find_reusable(run.aws.client("ecr"), service.repository, tag, content)
 
 
 def _note_image(run: Run, name: str, image: ImageFacts) -> None:

@@ -222,6 +222,7 @@ def ecs_update_undo(run: Run) -> str:
         timeout_s=run.settings.rollout.restore_timeout_s,
         poll_s=run.settings.rollout.poll_s,
         on_change=lambda name, judgement: run.progress.says("ecs.update", f"back: {name} {judgement.sentence}"),
+        client=run.aws.client,
     )
     return "; ".join(confirmed) or "nothing had changed"
 
@@ -240,12 +241,13 @@ def ecs_wait(run: Run) -> str:
         poll_s=rollout.poll_s,
         on_change=lambda name, judgement: run.progress.says("ecs.wait", f"{name}: {judgement.sentence}"),
         sleep=run.sleep,
+        client=run.aws.client,
     )
     expected: Mapping[str, deploy.Expected] = {
         service.service: deploy.Expected(service.container, run.service(name).digest)
         for name, service in services.items()
     }
-    deploy.require_completed(ecs, run.settings.ecs.cluster, ended, expected, rollout.timeout_s)
+    deploy.require_completed(ecs, run.settings.ecs.cluster, ended, expected, rollout.timeout_s, client=run.aws.client)
     return ", ".join(f"{name} {judgement.sentence}" for name, judgement in ended.items())
 
 

@@ -198,3 +198,10 @@ def commit_of(run: Run, name: str, service: Service) -> str:
     if not run.service(name).commit:
         note_source(run, name, read_source(service.source))
     return run.service(name).commit
+
+
+def source_of(run: Run, name: str, service: Service) -> Source:
+    """Return the service's source as it stands. Raises Refused where it is not the one that the release is of."""
+    source = read_source(service.source)
+    note_source(run, name, source)
+    return source
