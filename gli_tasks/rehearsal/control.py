@@ -34,6 +34,7 @@ from gli_tasks.rehearsal.cloud import (
     Topology,
     balancer_pages,
 )
+from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.overrides import ACCESS_KEY
@@ -121,7 +122,8 @@ class Control:
             account=self._account,
             region=self._region,
         )
-        gateway = Gateway(self._moto, [*self._services, EcsService(self.ecs)], self._pages)
+        own = [*self._services, EcsService(self.ecs), ApplicationAutoScalingService(self.ecs)]
+        gateway = Gateway(self._moto, own, self._pages)
         self._server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=_Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)

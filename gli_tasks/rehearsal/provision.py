@@ -152,7 +152,7 @@ def _secrets(settings: Settings, manager: Any, reachable: Reachable) -> None:
 
 
 def _other_references(settings: Settings, client: Client) -> None:
-    """Make what definitions name beside the secrets of the database and Slack, with values drawn by chance."""
+    """Make the secrets and parameters that definitions name beside the database's and Slack's, with random values."""
     keys: dict[str, set[str]] = {}
     parameters = set()
     for service in settings.ecs_services.values():

@@ -106,7 +106,10 @@ class EcrImages(AwsService):
         if tag is not None and not is_tag(tag):
             raise AwsError("InvalidParameterException", f"Invalid parameter at 'imageTag': {tag!r} is not a tag.")
         existing = self._store.image(repository, manifest.digest)
-        if existing is not None and (tag is None or tag in existing.tags):
+        immutable = tag is not None and self._tag_is_immutable(repository, tag)
+        # Where tags are immutable, one that is taken is refused even to the image that has it.
+        there = existing is not None and (tag is None or (tag in existing.tags and not immutable))
+        if there:
             named = f" and tag '{tag}'" if tag else ""
             raise AwsError(
                 "ImageAlreadyExistsException",
@@ -114,7 +117,6 @@ class EcrImages(AwsService):
                 f"'{repository}' in registry with id '{self._account}'",
             )
         try:
-            immutable = tag is not None and self._tag_is_immutable(repository, tag)
             self._store.put_manifest(repository, manifest, tag, immutable=immutable)
         except TagIsImmutable as error:
             raise AwsError(
