@@ -14,7 +14,7 @@ from gli_tasks.ecs.services import read_services
 from gli_tasks.errors import Refused, RolloutFailed
 from gli_tasks.releases_on_record import ReleaseOnRecord, ServiceOnRecord
 from tests.ecs.rollout_parts import ignore
-from tests.ecs.stack_parts import Stack
+from tests.ecs.stack_parts import Stack, manifest_of
 from tests.floor_parts import ACCOUNT, REGION
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
@@ -68,7 +68,7 @@ def repository(stack: Stack) -> Iterator[Any]:
     ecr.create_repository(repositoryName="shop-api")
     digests = []
     for tag in ("one", "two"):
-        manifest = f'{{"schemaVersion": 2, "mediaType": "x", "config": {{"digest": "{tag}"}}, "layers": []}}'
+        manifest = manifest_of(tag)
         answer = ecr.put_image(repositoryName="shop-api", imageManifest=manifest, imageTag=tag)
         digests.append(str(answer["image"]["imageId"]["imageDigest"]))
     yield digests
