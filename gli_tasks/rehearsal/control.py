@@ -22,9 +22,11 @@ from gli_tasks.rehearsal.cloud import (
     CloudWatchService,
     CompletingInvalidations,
     Elbv2Service,
+    FargateQuota,
     LoadBalancers,
     LogSink,
     MetricStore,
+    PolicySimulator,
     SecretResolver,
     Site,
     SnsNotifier,
@@ -88,10 +90,17 @@ class Control:
             repository_exists=self._repository_exists,
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
+            signed_address=self.registry.signed_address,
         )
         self._time_scale = time_scale
         self.ecs: EcsControlPlane | None = None
-        self._services = [CloudWatchService(metrics, alarms), Elbv2Service(balancers, self._targets), images]
+        self._services = [
+            CloudWatchService(metrics, alarms),
+            Elbv2Service(balancers, self._targets),
+            FargateQuota(account, region),
+            PolicySimulator(account),
+            images,
+        ]
         self._pages: dict[str, Page] = {
             **balancer_pages(self._topology, self._targets, metrics),
             "/_twin/slack": self._take_news,
