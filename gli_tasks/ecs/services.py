@@ -51,6 +51,15 @@ def read_services(ecs: Any, cluster: str, names: Sequence[str]) -> dict[str, Ser
     return {name: found[name] for name in names}
 
 
+def serving_definition(service: ServiceFacts) -> str:
+    """Return the task definition that a service runs for sure: of its newest deployment that has completed.
+
+    While a rollout is under way that is the old one's; where none has completed, the one that it strives for.
+    """
+    completed = (one.task_definition for one in service.deployments if one.rollout_state == "COMPLETED")
+    return next(completed, service.task_definition)
+
+
 def require_settled(services: Mapping[str, ServiceFacts]) -> None:
     """Make sure that no rollout is under way: what it replaces, and so what to go back to, would not be known.
 
