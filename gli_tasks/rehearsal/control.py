@@ -22,9 +22,11 @@ from gli_tasks.rehearsal.cloud import (
     CloudWatchService,
     CompletingInvalidations,
     Elbv2Service,
+    FargateQuota,
     LoadBalancers,
     LogSink,
     MetricStore,
+    PolicySimulator,
     SecretResolver,
     Site,
     SnsNotifier,
@@ -32,6 +34,7 @@ from gli_tasks.rehearsal.cloud import (
     Topology,
     balancer_pages,
 )
+from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.overrides import ACCESS_KEY
@@ -87,10 +90,17 @@ class Control:
             repository_exists=self._repository_exists,
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
+            signed_address=self.registry.signed_address,
         )
         self._time_scale = time_scale
         self.ecs: EcsControlPlane | None = None
-        self._services = [CloudWatchService(metrics, alarms), Elbv2Service(balancers, self._targets), images]
+        self._services = [
+            CloudWatchService(metrics, alarms),
+            Elbv2Service(balancers, self._targets),
+            FargateQuota(account, region),
+            PolicySimulator(account),
+            images,
+        ]
         self._pages: dict[str, Page] = {
             **balancer_pages(self._topology, self._targets, metrics),
             "/_twin/slack": self._take_news,
@@ -112,7 +122,8 @@ class Control:
             account=self._account,
             region=self._region,
         )
-        gateway = Gateway(self._moto, [*self._services, EcsService(self.ecs)], self._pages)
+        own = [*self._services, EcsService(self.ecs), ApplicationAutoScalingService(self.ecs)]
+        gateway = Gateway(self._moto, own, self._pages)
         self._server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=_Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
