@@ -200,8 +200,8 @@ def knowing(peers: dict[str, Callable[[Endpoint, str, str], float]], rounds: int
 def calls_of(peer: Callable[[Endpoint, str, str], float]) -> tuple[Counter[str], Counter[str]]:
     """Return the calls of one service's rollout: those aside from polling, and those of polling.
 
-    Polling is what is asked again and again while ECS works: what only reads, between the update and the last look of the
-    same kind.
+    Polling is what is asked again and again while ECS works: what only reads, between the update and the last look of
+    the same kind.
     """
     with endpoint() as at:
         at.serving(["api"])

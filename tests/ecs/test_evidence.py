@@ -235,7 +235,7 @@ def test_what_may_not_be_read_is_named_and_stands_in_nobodys_way(cloud: Cloud) -
         ("PASSWORD=hunter22 other", "PASSWORD=******** other"),
         ('{"api_key": "abcd1234", "x": 1}', '{"api_key": "********", "x": 1}'),
         ("Authorization: Bearer abcdefgh12345678", "Authorization: Bearer ********"),
-        ("jwt eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "jwt ********"),
+        ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln", "jwt ********"),
         ("\x1b[31mERROR\x1b[0m boom\r\n", "ERROR boom"),
         ("x" * 600, "x" * 500 + " …"),
         ("Traceback (most recent call last):", "Traceback (most recent call last):"),
