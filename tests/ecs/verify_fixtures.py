@@ -1,4 +1,4 @@
-"""The stack of a project's production on a real HTTP server, put up once for a module."""
+"""The references of a project's production on a real HTTP server, put up once for a module."""
 
 from __future__ import annotations
 
