@@ -397,15 +397,19 @@ def test_what_lies_in_another_region_is_not_asked(production: Production) -> Non
     assert skipped == ["api secret gli/db/production-u1ubhz", "api parameter /b"]
 
 
-def test_a_secret_with_a_policy_of_its_own_is_left_open(production: Production) -> None:
+@pytest.mark.parametrize(("effect", "level"), [("Allow", Level.SKIP), ("Deny", Level.NG)])
+def test_a_secret_with_a_policy_of_its_own_is_left_open_unless_denied(
+    production: Production, effect: str, level: Level
+) -> None:
     manager = production.client("secretsmanager")
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Principal": "*"}]}
     manager.put_resource_policy(SecretId="gli/db/production", ResourcePolicy=json.dumps(policy))
-    with allowing(effect="Allow", resource="arn:aws:s3:::none")(production) as wanted:
+    resource = "*" if effect == "Deny" else "arn:aws:s3:::none"
+    with allowing(effect=effect, resource=resource)(production) as wanted:
         findings = production.verify(wanted)
     manager.delete_resource_policy(SecretId="gli/db/production")
-    assert levels(findings, Level.NG) == []
-    assert levels(findings, Level.SKIP) == ["api execution role permissions"]
+    assert levels(findings, level) == ["api execution role permissions"]
+    assert {one.level for one in findings} == {Level.OK, level}
 
 
 def test_a_log_group_that_is_made_at_the_start_need_not_be_there(production: Production) -> None:

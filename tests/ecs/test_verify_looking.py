@@ -20,7 +20,7 @@ from gli_tasks.ecs.look_service import read_cluster, read_fargate_quota, read_se
 from gli_tasks.ecs.references import SecretId, read_image
 from gli_tasks.errors import AwsCallFailed
 from tests.ecs.rollout_parts import digest
-from tests.ecs.verify_parts import MARKER, TAG, Production, levels, variables
+from tests.ecs.verify_parts import MARKER, MORE, TAG, Production, levels, variables
 from tests.floor_parts import REPOSITORY
 
 pytest_plugins = ["tests.ecs.verify_fixtures"]
@@ -260,3 +260,15 @@ def test_no_value_of_a_definition_is_shown(production: Production) -> None:
 @pytest.mark.parametrize("production", ["gli", "greenflow"], indirect=True)
 def test_both_projects_are_as_they_must_be(production: Production) -> None:
     assert {one.level for one in production.verify()} == {Level.OK}
+
+
+@pytest.mark.parametrize("production", [MORE], indirect=True)
+def test_the_twin_holds_whatever_definitions_refer_to(production: Production) -> None:
+    findings = production.verify()
+    assert {one.level for one in findings} == {Level.OK}
+    found = {one.subject: one.sentence for one in findings}
+    assert found["api secret gli/django-a1B2c3"] == "holds secret_key"
+    assert found["api secret gli/jwt"] in ("holds private", "holds public", "is there")
+    parameters = [subject for subject in found if subject.startswith("api parameter")]
+    assert parameters == ["api parameter /gli/by-name", "api parameter /gli/by-arn", "api parameter /flat"]
+    assert found["api execution role permissions"] == "the role may read all 6 that its tasks start with"

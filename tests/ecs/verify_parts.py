@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -27,11 +28,14 @@ from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.rehearsal.wire import Gateway
 from gli_tasks.settings import Settings
 from tests.ecs.rollout_parts import BareRuntime, NoLogs, NoSecrets, digest
+from tests.floor_parts import REPOSITORY
 from tests.rehearsal.registry.conftest import SampleImage, make_image
 
 TAG = "0123456789abcdef0123456789abcdef01234567"
 #: Stands in every secret's value; nothing that is shown may hold it.
 MARKER = "marker-of-a-secret-9f3"
+#: The project ``gli`` whose definitions refer to more than they do today.
+MORE = "more"
 
 
 @dataclass
@@ -226,3 +230,24 @@ def levels(findings: Iterable[Finding], level: Level) -> list[str]:
 def variables(**values: str) -> list[Mapping[str, str]]:
     """Return variables as a container's definition names them."""
     return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def with_more_references(folder: Path) -> Path:
+    """Copy ``env/`` with a definition that names a secret by its whole ARN, one by a part of it, and parameters."""
+    shutil.copytree(REPOSITORY / "env", folder)
+    file = folder / "gli" / "taskdefs" / "api.json"
+    definition = json.loads(file.read_text())
+    secrets = "arn:aws:secretsmanager:${AWS_REGION}:${AWS_ACCOUNT_ID}:secret:gli"
+    parameters = "arn:aws:ssm:${AWS_REGION}:${AWS_ACCOUNT_ID}:parameter"
+    for name, value_from in {
+        "SECRET_KEY": f"{secrets}/django-a1B2c3:secret_key::",
+        "JWT_PRIVATE_KEY": f"{secrets}/jwt:private::",
+        "JWT_PUBLIC_KEY": f"{secrets}/jwt:public:AWSCURRENT:",
+        "WHOLE": f"{secrets}/jwt",
+        "BY_NAME": "/gli/by-name",
+        "BY_ARN": f"{parameters}/gli/by-arn",
+        "FLAT": f"{parameters}/flat",
+    }.items():
+        definition["containerDefinitions"][0]["secrets"].append({"name": name, "valueFrom": value_from})
+    file.write_text(json.dumps(definition))
+    return folder
