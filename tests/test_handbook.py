@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
-from invoke import Collection, FilesystemLoader
+from invoke import Collection, FilesystemLoader, ParseError
 from invoke.parser import Parser, ParserContext
 from invoke.program import Program
 
@@ -135,7 +135,7 @@ def test_every_command_is_one_that_invoke_takes(name: str) -> None:
     for command in found:
         try:
             assert meant(command).tasks or meant(command).own
-        except Exception as error:
+        except (ParseError, AssertionError, ValueError) as error:
             wrong.append(f"{command.line}: {error}")
     assert wrong == []
 
@@ -152,7 +152,7 @@ def test_every_command_is_one_that_invoke_takes(name: str) -> None:
 )
 def test_a_command_that_is_not_there_is_noticed(line: str, complaint: str) -> None:
     (command,) = commands(f"```console\n{line}\n```\n")
-    with pytest.raises(Exception, match=complaint):
+    with pytest.raises(ParseError, match=complaint):
         meant(command)
 
 
@@ -205,8 +205,13 @@ def test_both_languages_of_the_readme_name_the_same_commands() -> None:
 @pytest.mark.parametrize("name", HANDBOOKS)
 def test_every_task_is_in_the_handbook(name: str) -> None:
     text = page(name)
-    named = {task: (task, *aliases) for task, aliases in namespace().task_names.items()}
-    assert [task for task, every in named.items() if not any(re.search(rf"{re.escape(one)}\b", text) for one in every)] == []
+    # A task that has a shorter name is known by that: `rehearse` is `rehearse.run`.
+    unknown = [task for task, aliases in namespace().task_names.items() if not _is_named(text, (task, *aliases))]
+    assert unknown == []
+
+
+def _is_named(text: str, names: Sequence[str]) -> bool:
+    return any(re.search(rf"{re.escape(name)}\b", text) for name in names)
 
 
 def exit_codes() -> set[int]:
