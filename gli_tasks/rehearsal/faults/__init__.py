@@ -1,0 +1,23 @@
+"""Faults that a rehearsal can put into a release's world, and how each must end."""
+
+from __future__ import annotations
+
+from gli_tasks.errors import UsageError
+from gli_tasks.rehearsal.faults.aws_calls import AWS_FAULTS, CHANGING_CALLS
+from gli_tasks.rehearsal.faults.fault import Fault, Kept, Own, Promise, Serving, Workstation
+from gli_tasks.rehearsal.faults.surroundings import SURROUNDING_FAULTS
+from gli_tasks.rehearsal.faults.versions import VERSION_FAULTS
+from gli_tasks.settings.validation import nearest
+
+__all__ = ["CHANGING_CALLS", "FAULTS", "Fault", "Kept", "Own", "Promise", "Serving", "Workstation", "fault_named"]
+
+FAULTS = {fault.name: fault for fault in (*VERSION_FAULTS, *SURROUNDING_FAULTS, *AWS_FAULTS)}
+
+
+def fault_named(name: str) -> Fault:
+    """Return a fault by its name. Raises UsageError for an unknown one, with the nearest right name."""
+    if name not in FAULTS:
+        raise UsageError(
+            f"there is no fault {name!r}{nearest(name, FAULTS)}", remedy="`invoke rehearse --list-faults` lists them"
+        )
+    return FAULTS[name]

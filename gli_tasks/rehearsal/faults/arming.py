@@ -1,0 +1,108 @@
+"""Put a fault where it belongs for the time of one release, and take it away again."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from gli_tasks.rehearsal.faults.fault import Fault, Workstation
+from gli_tasks.rehearsal.faults.proxy import running_proxy
+from gli_tasks.rehearsal.stage import Stage
+
+_WORKSTATION = Path(__file__).with_name("workstation")
+# In a mount namespace of its own, so that nothing is left when the release ends, however it ends.
+_SMALL_FOLDER = 'mount -t tmpfs -o size="$REHEARSAL_TEMPORARY_BYTES" rehearsal "$TMPDIR" && exec "$@"'
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a release runs in: variables that differ for it alone, a command line that runs it, and what to do with each
+    line that it says. ``met`` tells how often the fault was met; None where nobody counts it.
+    """
+
+    environment: Mapping[str, str] = field(default_factory=dict)
+    inside: Sequence[str] = ()
+    on_line: Callable[[str], None] = lambda _line: None
+    met: Callable[[], int | None] = lambda: None
+
+
+@contextmanager
+def armed(stage: Stage, fault: Fault | None) -> Iterator[Surroundings]:
+    """Put the fault in place and give what the release must run in; everything is well again afterwards."""
+    if fault is None:
+        yield Surroundings()
+        return
+    counts: list[Callable[[], int]] = []
+    with ExitStack() as stack:
+        environment, inside = _workstation(stage, fault.workstation)
+        if fault.rules:
+            proxy = stack.enter_context(running_proxy(stage, fault.rules))
+            environment["AWS_ENDPOINT_URL"] = proxy.url
+            counts.append(proxy.fired)
+        if "door" in fault.twin:
+            # Not behind the proxy, which would answer 502 in place of a reply that was lost.
+            services = {rule["service"] for rule in fault.twin["door"]}
+            name = "AWS_ENDPOINT_URL_S3" if fault.rules and services == {"s3"} else "AWS_ENDPOINT_URL"
+            environment[name] = stage.ready.door
+        if fault.secret_keys:
+            stack.callback(_put_secret, stage, _drop_keys(stage, fault.secret_keys))
+        if fault.twin:
+            stack.callback(_tell_twin, stage, {})
+            counts.append(lambda: _met(stage))
+            if not fault.when:
+                _tell_twin(stage, fault.twin)
+        waiting = [fault.when] if fault.when else []
+
+        def on_line(line: str) -> None:
+            if waiting and line.split("]")[-1].split()[:2] == [waiting[0], "begins"]:
+                waiting.clear()
+                _tell_twin(stage, fault.twin)
+
+        yield Surroundings(environment, inside, on_line, lambda: sum(one() for one in counts) if counts else None)
+
+
+def _workstation(stage: Stage, wrong: Workstation) -> tuple[dict[str, str], tuple[str, ...]]:
+    environment: dict[str, str] = {}
+    inside: tuple[str, ...] = ()
+    if wrong.clock_s:
+        paths = filter(None, (str(_WORKSTATION), stage.environment.get("PYTHONPATH")))
+        environment |= {"PYTHONPATH": os.pathsep.join(paths), "REHEARSAL_CLOCK_S": str(wrong.clock_s)}
+    if wrong.temporary_bytes:
+        folder = stage.folder / "full"
+        folder.mkdir(exist_ok=True)
+        environment |= {"TMPDIR": str(folder), "REHEARSAL_TEMPORARY_BYTES": str(wrong.temporary_bytes)}
+        as_root = () if os.geteuid() == 0 else ("--map-root-user",)
+        inside = ("unshare", *as_root, "--mount", "sh", "-c", _SMALL_FOLDER, "sh")
+    return environment, inside
+
+
+def _tell_twin(stage: Stage, faults: Mapping[str, Any]) -> None:
+    httpx.post(f"{stage.ready.endpoint}/_twin/faults", json=dict(faults), trust_env=False).raise_for_status()
+
+
+def _met(stage: Stage) -> int:
+    answer = httpx.get(f"{stage.ready.endpoint}/_twin/faults", trust_env=False).raise_for_status()
+    return sum(answer.json().values())
+
+
+def _drop_keys(stage: Stage, keys: Sequence[str]) -> str:
+    """Take keys out of the database's secret, and return what it was."""
+    database = stage.loaded.settings.database
+    assert database is not None
+    before = str(stage.client("secretsmanager").get_secret_value(SecretId=database.secret)["SecretString"])
+    left = {key: value for key, value in json.loads(before).items() if key not in keys}
+    _put_secret(stage, json.dumps(left))
+    return before
+
+
+def _put_secret(stage: Stage, value: str) -> None:
+    database = stage.loaded.settings.database
+    assert database is not None
+    stage.client("secretsmanager").put_secret_value(SecretId=database.secret, SecretString=value)
