@@ -72,7 +72,8 @@ class TwinFaults:
 def read_faults(wanted: Mapping[str, Any]) -> TwinFaults:
     """Read the faults that a rehearsal asks for; what is not named is well."""
     rules = tuple(
-        DoorRule(DoorFault(one["fault"]), one["service"], one.get("operation", "*")) for one in wanted.get("door", ())
+        DoorRule(DoorFault(one["fault"]), one["service"], one.get("operation", "*"), one.get("path", ""))
+        for one in wanted.get("door", ())
     )
     flags = {name: bool(value) for name, value in wanted.items() if name != "door"}
     return TwinFaults(door=rules, **flags)

@@ -50,11 +50,15 @@ class DoorFault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DoorRule:
-    """A fault and the calls that it meets; ``*`` stands for all. S3's operations are named by method: PutObject."""
+    """A fault and the calls that it meets; ``*`` stands for all. S3's operations are named by method: PutObject.
+
+    ``path``: only calls whose path ends so.
+    """
 
     fault: DoorFault
     service: str
     operation: str = "*"
+    path: str = ""
 
 
 class Door:
@@ -114,6 +118,7 @@ class Door:
         with self._lock:
             for rule in self._rules:
                 meets = rule.service in ("*", service) and rule.operation in ("*", operation)
+                meets = meets and request.path.endswith(rule.path)
                 if rule.fault is DoorFault.EXPIRED:
                     self._expired = self._expired or meets
                     meets = self._expired

@@ -16,7 +16,7 @@ from gli_tasks.rehearsal import stage as stages
 from gli_tasks.rehearsal.faults import Fault, Promise, Serving
 from gli_tasks.rehearsal.faults.arming import Surroundings, armed
 from gli_tasks.rehearsal.load_process import LoadProcess
-from gli_tasks.rehearsal.seen import changing_calls, look, newest_record, read_state, running
+from gli_tasks.rehearsal.seen import changing_calls, look, newest_record, read_calls, read_state, running
 from gli_tasks.rehearsal.stage import Stage
 from gli_tasks.rehearsal.verdict import StepTime, Verdict, broken_promises, recorded_from
 
@@ -149,8 +149,9 @@ def play(stage: Stage, scene: Scene, say: Callable[[str], None]) -> Verdict:
         if fault is not None:
             say(f"fault: {fault.description}")
         with armed(stage, fault) as surroundings:
+            calls = read_calls(stage)
             released = _release(stage, surroundings, say)
-            met = surroundings.met()
+            made, met = changing_calls(calls, read_calls(stage)), surroundings.met()
         time.sleep(_CALM_S)
         after = look(stage)
         traffic = load.stop()
@@ -176,7 +177,7 @@ def play(stage: Stage, scene: Scene, say: Callable[[str], None]) -> Verdict:
         outcome=str(released.record.get("outcome", "")),
         cause=_cause(released),
         fault_met=met,
-        calls=changing_calls(before, after),
+        calls=made,
         recorded=recorded,
         current=after.current,
         lock_left=bool(after.lock_holder),

@@ -27,7 +27,7 @@ class ServiceSeen:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """The twin's state: the version that answers (several: with a comma between; none: empty), its services, what the
-    state bucket holds (``records``: keys), and how often each operation was called.
+    state bucket holds (``records``: keys).
     """
 
     version: str
@@ -35,7 +35,6 @@ class Seen:
     current: str
     lock_holder: str
     records: frozenset[str]
-    calls: Mapping[str, Mapping[str, int]]
 
 
 def look(stage: Stage) -> Seen:
@@ -46,7 +45,6 @@ def look(stage: Stage) -> Seen:
         current=str((read_state(stage, "current.json") or {}).get("release", "")),
         lock_holder=str((read_state(stage, "lock.json") or {}).get("token", "")),
         records=_records(stage),
-        calls=httpx.get(f"{stage.ready.endpoint}/_twin/calls", trust_env=False).raise_for_status().json(),
     )
 
 
@@ -118,7 +116,16 @@ def _services(stage: Stage) -> dict[str, ServiceSeen]:
     return seen
 
 
-def changing_calls(before: Seen, after: Seen) -> dict[str, int]:
+Calls = Mapping[str, Mapping[str, int]]
+
+
+def read_calls(stage: Stage) -> Calls:
+    """Return how often each operation of each service was called since the twin's start."""
+    calls: Calls = httpx.get(f"{stage.ready.endpoint}/_twin/calls", trust_env=False).raise_for_status().json()
+    return calls
+
+
+def changing_calls(before: Calls, after: Calls) -> dict[str, int]:
     """Return how often each call that changes something was carried out in between, by ``service.Operation``.
 
     S3's are counted by HTTP method, and named after it.
@@ -126,10 +133,10 @@ def changing_calls(before: Seen, after: Seen) -> dict[str, int]:
     from gli_tasks.aws import is_read
 
     counted: dict[str, int] = {}
-    for service, operations in after.calls.items():
+    for service, operations in after.items():
         for operation, count in operations.items():
             name = f"{operation.title()}Object" if operation.isupper() else operation
-            more = count - before.calls.get(service, {}).get(operation, 0)
+            more = count - before.get(service, {}).get(operation, 0)
             if more and not is_read(name):
                 counted[f"{service}.{name}"] = more
     return counted

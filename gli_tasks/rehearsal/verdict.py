@@ -171,7 +171,8 @@ def _untrue_records(promise: Promise, verdict: Verdict) -> list[str]:
     if recorded.outcome != wanted:
         return [*found, f"the record says {recorded.outcome or 'nothing'}, not {wanted}"]
     if promise.kept is Kept.UNENDED:
-        return found
+        # What could not be written is at least said.
+        return found if verdict.outcome == promise.outcome else [*found, "the release did not print its record"]
     if verdict.outcome != recorded.outcome:
         found.append(f"the release printed {verdict.outcome or 'nothing'}, and its record says {recorded.outcome}")
     found += [f"the record leaves step {name} {how}" for name, how in recorded.steps.items() if how == "running"]

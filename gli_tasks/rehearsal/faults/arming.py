@@ -46,7 +46,7 @@ def armed(stage: Stage, fault: Fault | None) -> Iterator[Surroundings]:
             proxy = stack.enter_context(running_proxy(stage, fault.rules))
             environment["AWS_ENDPOINT_URL"] = proxy.url
             counts.append(proxy.fired)
-        if "door" in fault.twin:
+        if fault.twin.get("door"):
             # Not behind the proxy, which would answer 502 in place of a reply that was lost.
             services = {rule["service"] for rule in fault.twin["door"]}
             name = "AWS_ENDPOINT_URL_S3" if fault.rules and services == {"s3"} else "AWS_ENDPOINT_URL"

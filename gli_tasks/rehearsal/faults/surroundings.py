@@ -21,6 +21,13 @@ SURROUNDING_FAULTS = (
         when="ecs.wait",
     ),
     Fault(
+        "s3-down-for-the-lock",
+        "S3 refuses the lock's last write, when the release is healthy and on record",
+        Promise(0, Serving.NEW, told=("lease runs out",), lock_left=True),
+        twin={"door": [{"fault": "unavailable", "service": "s3", "operation": "PutObject", "path": "/lock.json"}]},
+        when="notify",
+    ),
+    Fault(
         "slack-down",
         "Slack answers every message with 503",
         Promise(0, Serving.NEW, told=("Slack was not told",)),
