@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gli_tasks import guard
 from gli_tasks.errors import GliError, Interrupted, Refused
@@ -16,7 +16,7 @@ from gli_tasks.errors import GliError, Interrupted, Refused
 if TYPE_CHECKING:
     from gli_tasks.aws import Aws
     from gli_tasks.console import Console
-    from gli_tasks.settings import LoadedSettings
+    from gli_tasks.settings import LoadedSettings, Settings
 
 FLAGS = {
     "env": "environment: a .env file's name (default: GLI_ENV, else dev)",
@@ -81,6 +81,39 @@ def aws_for(loaded: LoadedSettings) -> Aws:
     return Aws(loaded.settings.aws.region, loaded.settings.aws.account)
 
 
+class Surroundings(NamedTuple):
+    """What a task works with: where it says things, its settings, and the AWS session for them."""
+
+    console: Console
+    loaded: LoadedSettings
+    aws: Aws
+
+    @property
+    def settings(self) -> Settings:
+        """Return the settings themselves."""
+        return self.loaded.settings
+
+    def allow(self, what: str, yes: bool) -> None:
+        """Ask before something is changed, then make sure that the credentials are the settings' account's.
+
+        Raises Refused.
+        """
+        confirm(self.console, what, self.loaded, yes)
+        self.aws.require_account()
+
+
+def surroundings(env: str | None, project: str | None, *needed: str) -> Surroundings:
+    """Return what a task works with; nothing is asked of AWS yet.
+
+    ``needed`` are the settings that it cannot do without, as for ``require_present``. Raises UsageError.
+    """
+    from gli_tasks.console import Console
+
+    loaded = chosen(env, project)
+    require_present(loaded, *needed)
+    return Surroundings(Console(), loaded, aws_for(loaded))
+
+
 def require_present(loaded: LoadedSettings, *prefixes: str) -> None:
     """Refuse where the settings leave a name empty that this task cannot do without.
 
@@ -143,6 +176,16 @@ def pick(names: dict[str, Any], service: str | None) -> dict[str, Any]:
             f"there is no service {service!r} here{nearest(service, names)}", remedy=f"name one of: {known}"
         )
     return {service: names[service]}
+
+
+def pick_one(names: dict[str, Any], service: str | None) -> tuple[str, Any]:
+    """Return the name and the service asked for, or the only one there is. Raises UsageError."""
+    from gli_tasks.errors import UsageError
+
+    found = pick(names, service)
+    if len(found) != 1:
+        raise UsageError("this is done to one service at a time", remedy=f"add --service: {', '.join(names) or 'none'}")
+    return next(iter(found.items()))
 
 
 def operator_name() -> str:

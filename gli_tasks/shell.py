@@ -144,6 +144,31 @@ def run(
     return done
 
 
+def attach(argv: Sequence[str], environment: Mapping[str, str | None] | None = None) -> int:
+    """Run a program on this terminal until it ends, and return its exit status: for a session that a person holds.
+
+    It reads and writes what this process does, so nothing of it is redacted. The terminal's signals are the program's:
+    Ctrl-C there does not end this process.
+    Raises UsageError when the program is not installed, PlanWouldWrite where this process only reads.
+    """
+    guard.require_program(argv)
+    # A handler of our own, where ignoring would be inherited by the program.
+    handlers = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+    }
+    try:
+        return subprocess.run(list(argv), env=_with(environment or {}), check=False).returncode
+    except FileNotFoundError:
+        raise UsageError(
+            f"the program {argv[0]!r} is not installed", remedy=f"install {argv[0]}, or put it on PATH"
+        ) from None
+    except PermissionError:
+        raise UsageError(f"the program {argv[0]!r} may not be run", remedy="check its permissions") from None
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
 def _with(changes: Mapping[str, str | None]) -> dict[str, str]:
     changed: dict[str, str | None] = {**os.environ, **changes}
     return {name: value for name, value in changed.items() if value is not None}

@@ -22,12 +22,14 @@ FLOOR = {
     "settings": {"errors"},
     "console": {"errors"},
     "aws": {"errors", "guard"},
+    "lock": {"errors", "aws"},
     "shell": {"errors", "guard"},
     "web": {"guard"},
     "edge": {"errors", "guard", "settings", "console", "aws"},
     "source": {"errors", "shell"},
     "registry": {"errors", "console"},
     "secret_references": {"errors", "console", "aws"},
+    "releases_on_record": {"errors", "aws"},
 }
 #: The rooms: which other rooms each may import. Every room may import the floor.
 ROOMS: dict[str, set[str]] = {

@@ -42,6 +42,47 @@ def rendered(file: Path, values: Mapping[str, str], container: str, image: str, 
         raise UsageError(f"holds no container {container!r}", where=str(file)) from None
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The task definition that would be registered now. ``image`` is by digest, or by ``tag`` where the registry does
+    not hold it yet."""
+
+    definition: Mapping[str, Any]
+    image: str
+    tag: str
+    pushed: bool
+
+
+def wanted(
+    ecr: Any, host: str, repository: str, tag: str, file: Path, values: Mapping[str, str], container: str
+) -> Wanted:
+    """Return a file's task definition with the registry's image of a tag, which begins with a commit.
+
+    Raises UsageError as ``rendered`` does, and where the repository does not exist.
+    """
+    from gli_tasks.registry import find_image
+
+    found = find_image(ecr, repository, tag)
+    image = found.reference(host) if found else f"{host}/{repository}:{tag}"
+    return Wanted(rendered(file, values, container, image, tag[:12]), image, tag, found is not None)
+
+
+def short(arn: str) -> str:
+    """Return ``family:revision`` of a task definition's ARN."""
+    return arn.rsplit("/", 1)[-1]
+
+
+def family_of(file: Path, values: Mapping[str, str]) -> str:
+    """Return the family that a file's task definition belongs to. Raises UsageError where it names none."""
+    from gli_tasks.settings.interpolation import fill
+
+    try:
+        family = json.loads(file.read_text(encoding="utf-8-sig"))["family"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"names no family ({type(error).__name__}: {error})", where=str(file)) from None
+    return fill(str(family), values, lambda _: None)
+
+
 def current(ecs: Any, family_or_arn: str) -> dict[str, Any] | None:
     """Return the newest active definition of a family, or the one of an ARN; None where there is none."""
     try:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -48,11 +49,34 @@ class Deployment:
     pending: int
     running: int
     failed_tasks: int
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A line of a service's history, and when it was written."""
+
+    id: str
+    at: datetime | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balanced:
+    """A container's port in a target group."""
+
+    target_group: str
+    container: str
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceFacts:
-    """A service, as describe_services shows it; deployments the primary first, events the newest first."""
+    """A service, as describe_services shows it; deployments the primary first, events the newest first.
+
+    ``attempt`` is the ARN of the service deployment under way, empty where there is none; ``grace_s`` the seconds for
+    which a new task's failing health checks are passed over.
+    """
 
     name: str
     status: str
@@ -62,6 +86,14 @@ class ServiceFacts:
     pending: int
     deployments: tuple[Deployment, ...]
     events: tuple[str, ...]
+    history: tuple[Event, ...] = ()
+    balanced: tuple[Balanced, ...] = ()
+    grace_s: int = 0
+    attempt: str = ""
+
+    def deployment(self, deployment_id: str) -> Deployment | None:
+        """Return the deployment of this id; None where the service knows it no more."""
+        return next((one for one in self.deployments if one.id == deployment_id), None)
 
     @property
     def primary(self) -> Deployment | None:
@@ -70,12 +102,51 @@ class ServiceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Why a rollout fails: a cause in one sentence, what to do next, and what was seen, a line each."""
+
+    cause: str
+    next_step: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
-    """Where a deployment stands, a sentence on it, and its id, which its tasks carry as what started them."""
+    """Where a deployment stands, a sentence on it, and its id, which its tasks carry as what started them.
+
+    ``diagnosis`` says why, for one that failed, was replaced, or still ran when its time was over.
+    """
 
     progress: Progress
     sentence: str
     deployment: str = ""
+    diagnosis: Diagnosis | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A service deployment with its rollback, as describe_service_deployments shows it: AWS's own word on how it
+    ended."""
+
+    status: str
+    reason: str
+    breaker: str
+    failures: int
+    threshold: int
+    alarms: tuple[str, ...] = ()
+
+
+def attempt_facts(description: Mapping[str, Any]) -> Attempt:
+    """Return one service deployment of a DescribeServiceDeployments answer as facts."""
+    breaker = description.get("deploymentCircuitBreaker") or {}
+    return Attempt(
+        status=str(description.get("status", "")),
+        reason=str(description.get("statusReason", "")),
+        breaker=str(breaker.get("status", "")),
+        failures=int(breaker.get("failureCount", 0)),
+        threshold=int(breaker.get("threshold", 0)),
+        alarms=tuple(map(str, (description.get("alarms") or {}).get("triggeredAlarmNames") or ())),
+    )
 
 
 def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
@@ -91,6 +162,7 @@ def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
             pending=int(one.get("pendingCount", 0)),
             running=int(one.get("runningCount", 0)),
             failed_tasks=int(one.get("failedTasks", 0)),
+            created_at=one.get("createdAt"),
         )
         for one in description.get("deployments", ())
     ]
@@ -103,17 +175,34 @@ def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
         pending=int(description.get("pendingCount", 0)),
         deployments=tuple(sorted(deployments, key=lambda one: one.status != "PRIMARY")),
         events=tuple(str(event.get("message", "")) for event in description.get("events", ())),
+        history=tuple(
+            Event(str(event.get("id", "")), event.get("createdAt"), str(event.get("message", "")))
+            for event in description.get("events", ())
+        ),
+        balanced=tuple(
+            Balanced(str(one["targetGroupArn"]), str(one.get("containerName", "")), int(one.get("containerPort", 0)))
+            for one in description.get("loadBalancers", ())
+            if one.get("targetGroupArn")
+        ),
+        grace_s=int(description.get("healthCheckGracePeriodSeconds") or 0),
+        attempt=str(description.get("currentServiceDeployment") or ""),
     )
 
 
-def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
+def judge(service: ServiceFacts, deployment_id: str, attempt: Attempt | None = None) -> Judgement:
     """Say where one deployment, by its own id, stands.
 
     "The service is stable" is not the question: after a circuit breaker's rollback a service is stable too. Only
     the deployment that we started can say that it was completed, and only while it still is the primary one.
+    ``attempt`` is AWS's own account of the deployment, where it is known: it says what became of one that was rolled
+    back; the rollback's text says so where it is not.
     """
-    mine = next((one for one in service.deployments if one.id == deployment_id), None)
+    mine = service.deployment(deployment_id)
     primary = service.primary
+    if attempt is not None and (mine is None or mine.status != "PRIMARY"):
+        sentence = _ended(attempt)
+        if sentence:
+            return Judgement(Progress.FAILED, f"{sentence} ({deployment_id} failed)", deployment_id)
     if mine is None:
         if primary and "circuit breaker" in primary.rollout_reason:
             return Judgement(Progress.FAILED, f"{primary.rollout_reason} ({deployment_id} failed)", deployment_id)
@@ -136,6 +225,24 @@ def judge(service: ServiceFacts, deployment_id: str) -> Judgement:
     if done:
         sentence = f"completed, {sentence}"
     return Judgement(Progress.COMPLETED if done else Progress.RUNNING, sentence, deployment_id)
+
+
+# How a service deployment ends when it does not succeed (API reference, ServiceDeployment).
+_NOT_SUCCESSFUL = ("ROLLBACK_", "STOP")
+
+
+def _ended(attempt: Attempt) -> str:
+    """Return a sentence on a service deployment that was stopped or rolled back; empty for any other."""
+    if not attempt.status.startswith(_NOT_SUCCESSFUL):
+        return ""
+    if attempt.breaker == "TRIGGERED":
+        what = f"ECS's circuit breaker ended the deployment after {attempt.failures} of {attempt.threshold} failures"
+    elif attempt.alarms:
+        what = f"the deployment was ended by the alarms {', '.join(attempt.alarms)}"
+    else:
+        what = "the deployment was stopped"
+    state = attempt.status.lower().replace("_", " ")
+    return f"{what}: {state}" + (f", {attempt.reason}" if attempt.reason else "")
 
 
 def render(template: Mapping[str, Any], container: str, image: str) -> dict[str, Any]:
@@ -219,6 +326,10 @@ class TaskFacts:
     digests: Mapping[str, str]
     exit_codes: Mapping[str, int]
     reasons: tuple[str, ...]
+    address: str = ""
+    started_at: datetime | None = None
+    stopping_at: datetime | None = None
+    runtime_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def task_facts(description: Mapping[str, Any]) -> TaskFacts:
@@ -234,7 +345,16 @@ def task_facts(description: Mapping[str, Any]) -> TaskFacts:
         digests={str(one["name"]): str(one["imageDigest"]) for one in containers if one.get("imageDigest")},
         exit_codes={str(one["name"]): int(one["exitCode"]) for one in containers if one.get("exitCode") is not None},
         reasons=tuple(str(one["reason"]) for one in containers if one.get("reason")),
+        address=_address(containers),
+        started_at=description.get("startedAt"),
+        stopping_at=description.get("stoppingAt") or description.get("stoppedAt"),
+        runtime_ids={str(one["name"]): str(one["runtimeId"]) for one in containers if one.get("runtimeId")},
     )
+
+
+def _address(containers: Sequence[Mapping[str, Any]]) -> str:
+    interfaces = [interface for one in containers for interface in one.get("networkInterfaces") or ()]
+    return next((str(one["privateIpv4Address"]) for one in interfaces if one.get("privateIpv4Address")), "")
 
 
 def wrong_digests(tasks: Sequence[TaskFacts], container: str, digest: str) -> tuple[str, ...]:

@@ -25,9 +25,11 @@ from gli_tasks.rehearsal.cloud import (
     CloudWatchService,
     CompletingInvalidations,
     Elbv2Service,
+    FargateQuota,
     LoadBalancers,
     LogSink,
     MetricStore,
+    PolicySimulator,
     SecretResolver,
     Site,
     SnsNotifier,
@@ -36,6 +38,7 @@ from gli_tasks.rehearsal.cloud import (
     balancer_pages,
 )
 from gli_tasks.rehearsal.door import Door, DoorFault, DoorRule, SignedInTime
+from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.overrides import ACCESS_KEY
@@ -123,10 +126,17 @@ class Control:
             repository_exists=self._repository_exists,
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
+            signed_address=self.registry.signed_address,
         )
         self._time_scale = time_scale
         self.ecs: EcsControlPlane | None = None
-        self._services = [CloudWatchService(metrics, alarms), Elbv2Service(balancers, self._targets), images]
+        self._services = [
+            CloudWatchService(metrics, alarms),
+            Elbv2Service(balancers, self._targets),
+            FargateQuota(account, region),
+            PolicySimulator(account),
+            images,
+        ]
         self._pages: dict[str, Page] = {
             **balancer_pages(self._topology, self._targets, metrics),
             "/_twin/slack": self._take_news,
@@ -148,7 +158,8 @@ class Control:
             account=self._account,
             region=self._region,
         )
-        aws = SignedInTime(Gateway(self._moto, [*self._services, EcsService(self.ecs)], self._pages))
+        own = [*self._services, EcsService(self.ecs), ApplicationAutoScalingService(self.ecs)]
+        aws = SignedInTime(Gateway(self._moto, own, self._pages))
         self._door = Door(aws)
         self._servers = [
             make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler) for app in (aws, self._door)

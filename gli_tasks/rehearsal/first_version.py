@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from datetime import UTC, datetime
 from typing import Any
 
 from gli_tasks.aws import Aws
@@ -18,13 +17,10 @@ from gli_tasks.ecs.definition import register, rendered
 from gli_tasks.ecs.deploy import follow, require_completed
 from gli_tasks.ecs.plan import service_facts
 from gli_tasks.errors import GliError
-from gli_tasks.image.build import build_image
-from gli_tasks.image.plan import labels
-from gli_tasks.image.push import push_image
+from gli_tasks.image.service import provide_image
 from gli_tasks.rehearsal.provision import publish_site, static_sites
 from gli_tasks.settings import EcsService, Settings, load
 from gli_tasks.settings.load import root_folder
-from gli_tasks.source import read_source
 
 _TASKS = 2
 _TIMEOUT_S = 90.0
@@ -52,36 +48,20 @@ def bring_up(settings: Settings, aws: Aws) -> None:
 
 
 def _definition(settings: Settings, aws: Aws, service: EcsService) -> str:
-    source = read_source(service.source)
-    name = f"{settings.registry.host}/{service.repository}:{source.image_tag}"
-
-    def say(line: str) -> None:
-        print(line, file=sys.stderr)
-
-    build_image(
-        service.source,
-        name,
-        dockerfile=service.dockerfile,
-        labels=labels(
-            commit=source.commit,
-            dirty=source.dirty,
-            moment=datetime.now(UTC),
-            source=service.source.name,
-            version=source.version,
-        ),
-        arguments=service.build_arguments,
-        platform=service.platform,
-        on_line=say,
+    provided = provide_image(
+        aws.client("ecr"),
+        service,
+        settings.registry.host,
+        on_line=lambda line: print(line, file=sys.stderr),
     )
-    image = push_image(aws.client("ecr"), settings.registry.host, service.repository, source.image_tag, on_line=say)
     definition = rendered(
         settings.folder / service.task_definition,
         settings.values,
         service.container,
-        image.reference(settings.registry.host),
-        source.version,
+        provided.image.reference(settings.registry.host),
+        provided.source.version,
     )
-    return register(aws.client("ecs"), definition, {"commit": source.commit}).arn
+    return register(aws.client("ecs"), definition, {"commit": provided.source.commit}).arn
 
 
 def _create(settings: Settings, aws: Aws, service: EcsService, task_definition: str) -> str:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gli_tasks.ecs.references import (
+    ParameterUse,
+    execution_role,
+    needed_to_start,
+    parameter_names,
+    role_name,
+    secret_uses,
+    task_role,
+)
 from gli_tasks.rehearsal.cloud import restamp
 from gli_tasks.rehearsal.database import Role
 from gli_tasks.settings import EcsService, S3Site, Settings, VercelSite
@@ -15,6 +26,16 @@ from gli_tasks.settings import EcsService, S3Site, Settings, VercelSite
 Client = Callable[[str], Any]
 
 _DEREGISTRATION_DELAY_S = "60"
+# What Secrets Manager puts behind a secret's name in its ARN.
+_SECRET_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
+_STARTING_ACTIONS = [
+    "ecr:GetAuthorizationToken",
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:BatchGetImage",
+    "logs:CreateLogStream",
+    "logs:PutLogEvents",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +71,10 @@ def provision(settings: Settings, client: Client, reachable: Reachable) -> None:
     _buckets(settings, client("s3"))
     _images_and_logs(settings, client)
     _secrets(settings, client("secretsmanager"), reachable)
+    _other_references(settings, client)
     _roles(settings, client("iam"))
     client("ecs").create_cluster(clusterName=settings.ecs.cluster)
-    network = _network(client("ec2"))
+    network = _network(client("ec2"), sorted({service.port for service in settings.ecs_services.values()}))
     certificate = _certificate(settings, client("acm"))
     _load_balancer(settings, client("elbv2"), network, certificate)
     _front_ends(settings, client, certificate)
@@ -129,6 +151,32 @@ def _secrets(settings: Settings, manager: Any, reachable: Reachable) -> None:
         manager.create_secret(Name=name, SecretString=text)
 
 
+def _other_references(settings: Settings, client: Client) -> None:
+    """Make the secrets and parameters that definitions name beside the database's and Slack's, with random values."""
+    keys: dict[str, set[str]] = {}
+    parameters = set()
+    for service in settings.ecs_services.values():
+        for use in secret_uses(_definition(settings, service)):
+            if isinstance(use, ParameterUse):
+                parameters.add(use.parameter)
+            elif use.secret.id.startswith("arn:"):
+                keys.setdefault(use.secret.id, set()).update({use.key} - {""})
+    slack = settings.notify.slack_webhook.partition(":")[2].partition("#")[0]
+    made = {settings.database.secret if settings.database else "", slack}
+    for arn, fields in sorted(keys.items()):
+        name = _SECRET_SUFFIX.sub("", arn.rpartition(":")[2])
+        if name in made:
+            continue
+        value = json.dumps({field: secrets.token_urlsafe(24) for field in sorted(fields)})
+        client("secretsmanager").create_secret(Name=name, SecretString=value)
+        if _SECRET_SUFFIX.search(arn):
+            restamp.restamp_secret(settings.aws.account, settings.aws.region, name, arn)
+    for parameter in sorted(parameters):
+        client("ssm").put_parameter(
+            Name=parameter_names(parameter)[0], Value=secrets.token_urlsafe(24), Type="SecureString"
+        )
+
+
 def _roles(settings: Settings, iam: Any) -> None:
     trust = {
         "Version": "2012-10-17",
@@ -136,30 +184,55 @@ def _roles(settings: Settings, iam: Any) -> None:
             {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
         ],
     }
-    roles = set()
-    for service in settings.ecs_services.values():
-        definition = _definition(settings, service)
-        roles |= {definition[key] for key in ("executionRoleArn", "taskRoleArn") if definition.get(key)}
+    definitions = [_definition(settings, service) for service in settings.ecs_services.values()]
+    roles = {role for one in definitions for role in (execution_role(one), task_role(one)) if role}
     for role in sorted(roles):
-        iam.create_role(RoleName=role.rsplit("/", 1)[-1], AssumeRolePolicyDocument=json.dumps(trust))
+        iam.create_role(RoleName=role_name(role), AssumeRolePolicyDocument=json.dumps(trust))
+    read: dict[str, set[tuple[str, str]]] = {}
+    for one in definitions:
+        needed = needed_to_start(one, settings.aws.account, settings.aws.region)
+        read.setdefault(execution_role(one), set()).update((each.action, each.resource) for each in needed)
+    for role, pairs in read.items():
+        # What AmazonECSTaskExecutionRolePolicy allows, and the secrets of its tasks.
+        statements = [{"Effect": "Allow", "Action": _STARTING_ACTIONS, "Resource": "*"}]
+        statements += [
+            {"Effect": "Allow", "Action": [action], "Resource": resource} for action, resource in sorted(pairs)
+        ]
+        policy = {"Version": "2012-10-17", "Statement": statements}
+        if role:
+            iam.put_role_policy(RoleName=role_name(role), PolicyName="start-tasks", PolicyDocument=json.dumps(policy))
 
 
 @dataclass(frozen=True, slots=True)
 class _Network:
     vpc: str
     subnets: tuple[str, ...]
-    security_group: str
+    balancer_group: str
 
 
-def _network(ec2: Any) -> _Network:
+def _network(ec2: Any, ports: list[int]) -> _Network:
+    """Make a network of two subnets: the world reaches the load balancer, and the load balancer reaches the tasks."""
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     zones = [zone["ZoneName"] for zone in ec2.describe_availability_zones()["AvailabilityZones"]][:2]
     subnets = tuple(
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{index}.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
         for index, zone in enumerate(zones)
     )
-    group = ec2.create_security_group(GroupName="rehearsal", Description="rehearsal", VpcId=vpc)["GroupId"]
-    return _Network(vpc, subnets, group)
+    balancer = ec2.create_security_group(GroupName="load-balancer", Description="load balancer", VpcId=vpc)["GroupId"]
+    tasks = ec2.create_security_group(GroupName="tasks", Description="tasks", VpcId=vpc)["GroupId"]
+    world = [{"CidrIp": "0.0.0.0/0"}]
+    ec2.authorize_security_group_ingress(
+        GroupId=balancer,
+        IpPermissions=[{"IpProtocol": "tcp", "FromPort": one, "ToPort": one, "IpRanges": world} for one in (80, 443)],
+    )
+    inside = [{"GroupId": balancer}]
+    ec2.authorize_security_group_ingress(
+        GroupId=tasks,
+        IpPermissions=[
+            {"IpProtocol": "tcp", "FromPort": one, "ToPort": one, "UserIdGroupPairs": inside} for one in ports
+        ],
+    )
+    return _Network(vpc, subnets, balancer)
 
 
 def _certificate(settings: Settings, acm: Any) -> str:
@@ -171,7 +244,7 @@ def _load_balancer(settings: Settings, elbv2: Any, network: _Network, certificat
     balancer = elbv2.create_load_balancer(
         Name=settings.load_balancer.name,
         Subnets=list(network.subnets),
-        SecurityGroups=[network.security_group],
+        SecurityGroups=[network.balancer_group],
         Scheme="internet-facing",
         Type="application",
     )["LoadBalancers"][0]["LoadBalancerArn"]

@@ -58,32 +58,46 @@ class Journal:
 
     def current(self) -> Record | None:
         """Return the record of the last healthy release, or None before the first. Raises RecordFailed."""
+        release = self.current_id()
+        return self.read(release) if release else None
+
+    def current_id(self) -> str:
+        """Return the id of the last healthy release, or an empty string before the first. Raises RecordFailed."""
         import msgspec
 
         found = self._get(_CURRENT)
         if not found:
-            return None
+            return ""
         try:
-            release = msgspec.json.decode(found[0], type=Current).release
+            return msgspec.json.decode(found[0], type=Current).release
         except msgspec.MsgspecError as error:
             raise RecordFailed(
                 f"does not name a release: {error}",
                 where=f"s3://{self._bucket}/{_CURRENT}",
                 remedy="restore an older version of the object",
             ) from None
-        return self.read(release)
 
     def read(self, release: str) -> Record:
         """Return one record. Raises RecordFailed where it is missing or not a record."""
+        return self._read(release)[0]
+
+    def _read(self, release: str) -> tuple[Record, str]:
         found = self._get(_key(release))
         if not found:
             raise RecordFailed(
                 "there is no such record", where=self.place(release), remedy="see `invoke release.history`"
             )
         try:
-            return decode(found[0])
+            return decode(found[0]), found[1]
         except ValueError as error:
             raise RecordFailed(f"is not a record: {error}", where=self.place(release)) from None
+
+    def go_on(self, release: str) -> Record:
+        """Return one record, and let the next write be over this version of it. Raises RecordFailed."""
+        record, etag = self._read(release)
+        with self._lock:
+            self._etag = etag
+        return record
 
     def newest(self, limit: int) -> list[Record]:
         """Return the newest records, the newest first."""

@@ -19,31 +19,39 @@ from gli_tasks import shell
 from gli_tasks.aws import as_gli_error
 from gli_tasks.errors import GliError, Interrupted, Locked, NotRestored, RecordFailed, Refused, WaitsForPerson
 from gli_tasks.release.news import tell
+from gli_tasks.release.plan import StepKind, already_done
 from gli_tasks.release.record import Failure, Outcome, StepOutcome, StepRecord
 from gli_tasks.release.run import Run, timestamp
 from gli_tasks.release.steps import Step
 from gli_tasks.settings.model import Pipeline
 
 _LOOK_S = 0.2
+_GO_ON = "`invoke release.resume` goes on with it"
 
 
 def run_pipeline(run: Run, pipeline: Pipeline, steps: Mapping[str, Step]) -> None:
-    """Run every step; the record is written after each.
+    """Run every step; the record is written after each. A resumed release leaves out what was done before.
 
     Raises the error of the first step that failed, once the steps before it were undone; NotRestored where an
     undo failed. An error that says "nothing was touched" comes out as a plain failure where something was.
     """
+    names = flat(pipeline)
+    kinds = {name: StepKind(steps[name].looks, steps[name].local, steps[name].takes_local) for name in names}
+    before = {one.name: one for one in run.resumed_from.steps} if run.resumed_from else {}
+    done = already_done(kinds, [name for name, one in before.items() if one.outcome is StepOutcome.DONE])
     begun: list[str] = []
     failed_step = ""
     error: GliError | None = None
     with _stoppable(run):
         for group in pipeline:
-            names = (group,) if isinstance(group, str) else group
+            together = (group,) if isinstance(group, str) else group
             if run.stop.is_set():
-                failed_step, error = names[0], Interrupted("stopped by Ctrl-C before this step")
+                failed_step, error = together[0], Interrupted("stopped by Ctrl-C before this step", remedy=_GO_ON)
                 break
-            begun.extend(names)
-            errors = _run_group(run, names, steps)
+            begun.extend(together)
+            for name in done.intersection(together):
+                run.progress.ended(name, str(StepOutcome.DONE), f"before: {before[name].detail}")
+            errors = _run_group(run, tuple(name for name in together if name not in done), steps)
             if errors:
                 failed_step, error = next(iter(errors.items()))
                 break
@@ -55,16 +63,29 @@ def run_pipeline(run: Run, pipeline: Pipeline, steps: Mapping[str, Step]) -> Non
             except RecordFailed as unwritten:
                 # A release that no record can tell of is none that a rollback could find: the old version goes back.
                 failed_step, error = begun[-1], unwritten
-        _finish_failed(run, begun, failed_step, error, steps, "notify" in _flat(pipeline))
+        raise _finish_failed(run, begun, failed_step, error, steps, "notify" in names)
 
 
-def _flat(pipeline: Pipeline) -> list[str]:
+def put_back(run: Run, failed_step: str, error: GliError, steps: Mapping[str, Step], notify: bool) -> GliError:
+    """Undo every step that the record says was begun and is not undone yet, and close the record with this error.
+
+    Return the error as the operator is to see it: NotRestored where an undo failed.
+    """
+    begun = [one.name for one in run.record.steps if one.outcome is not StepOutcome.UNDONE and one.name in steps]
+    with _stoppable(run):
+        return _finish_failed(run, begun, failed_step, error, steps, notify)
+
+
+def flat(pipeline: Pipeline) -> list[str]:
+    """Return the names of a pipeline's steps in their order."""
     return [step for group in pipeline for step in ((group,) if isinstance(group, str) else group)]
 
 
 def _run_group(run: Run, names: tuple[str, ...], steps: Mapping[str, Step]) -> dict[str, GliError]:
     """Run the steps of a group side by side; every one is finished before the group's errors come back."""
     errors: dict[str, GliError] = {}
+    if not names:
+        return errors
     with ThreadPoolExecutor(len(names), "step") as pool:
         futures = {pool.submit(_run_step, run, name, steps[name]): name for name in names}
         open_futures: set[Future[None]] = set(futures)
@@ -104,6 +125,8 @@ def _run_step(run: Run, name: str, step: Step) -> None:
     try:
         if step.changes:
             run.require_lock()
+            # Whoever finds this release cut off must know that the step may have changed something.
+            run.save()
         detail = step.act(run)
     except Exception as error:
         known = _as_known(error)
@@ -133,7 +156,7 @@ def _finish_healthy(run: Run) -> None:
 
 def _finish_failed(
     run: Run, begun: list[str], failed_step: str, error: GliError, steps: Mapping[str, Step], notify: bool
-) -> None:
+) -> GliError:
     serving: list[str] = []
     lost: dict[str, GliError] = {}
     for name in reversed(begun):
@@ -149,6 +172,7 @@ def _finish_failed(
         else:
             serving.append(sentence)
             _note_undo(run, name, StepOutcome.UNDONE, sentence)
+        _try_save(run)
     outcome = Outcome.INTERRUPTED if isinstance(error, Interrupted) else Outcome.FAILED
     clean = run.console.redactor.clean
     not_restored = _not_restored(error, lost)
@@ -164,8 +188,8 @@ def _finish_failed(
     if notify:
         run.console.line(tell(run, outcome))
     if not_restored is not None:
-        raise not_restored
-    raise _as_seen(error, failed_step, serving, any(steps[name].changes for name in begun))
+        return not_restored
+    return _as_seen(error, failed_step, serving, any(steps[name].changes for name in begun))
 
 
 def _not_restored(error: GliError, lost: Mapping[str, GliError]) -> NotRestored | None:
@@ -192,7 +216,7 @@ def _as_seen(error: GliError, step: str, serving: list[str], changed: bool) -> G
         now = "what this release left, or what another one does now; `invoke release.status` shows it"
     what = f"{error}\n  serving: {now}"
     own_code = next((one for one in (Interrupted, Locked, WaitsForPerson) if isinstance(error, one)), GliError)
-    return own_code(what, where=step)
+    return own_code(what, where=step, remedy=_GO_ON if own_code is Interrupted else "")
 
 
 def _end_at_once() -> None:

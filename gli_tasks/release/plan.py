@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from gli_tasks.errors import Refused
@@ -27,6 +27,75 @@ class TargetFacts:
     task_definition_status: str
     image: str
     image_exists: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepKind:
+    """What a step is to a release that goes on: it only looks, its work is on this machine, or it takes such work."""
+
+    looks: bool = False
+    local: bool = False
+    takes_local: bool = False
+
+
+def already_done(kinds: Mapping[str, StepKind], done: Collection[str]) -> frozenset[str]:
+    """Return the steps that a resumed release leaves out, of a pipeline's ``kinds`` and those ``done`` before.
+
+    What only looks is done again, since the world moved on meanwhile. What left its work on a machine is done again
+    as long as a step that takes this work has not been done: it may be another machine, or a cleaned one.
+    """
+    local_needed = any(kind.takes_local and name not in done for name, kind in kinds.items())
+    return frozenset(
+        name for name, kind in kinds.items() if name in done and not kind.looks and not (kind.local and local_needed)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFacts:
+    """A release as its record tells: how it stands, and whether ``current.json`` names it."""
+
+    id: str
+    outcome: str
+    is_current: bool = False
+
+
+def choose_open(newest_first: Sequence[OpenFacts], wanted: str) -> str:
+    """Return the id of the release that was cut off or interrupted: the newest one, which alone can go on.
+
+    One that could not put the old version back counts too, and one that is recorded healthy and was cut off before
+    ``current.json`` named it. Raises Refused.
+    """
+    newest = newest_first[0] if newest_first else None
+    if newest is None:
+        raise Refused("no release is on record here, so none was cut off")
+    if wanted and wanted != newest.id:
+        if all(one.id != wanted for one in newest_first):
+            raise Refused(f"there is no record of a release {wanted!r}", remedy="see `invoke release.history`")
+        raise Refused(
+            f"{wanted} cannot go on, because {newest.id} came after it",
+            remedy="release again; a new release begins from what serves now",
+        )
+    if newest.outcome in ("running", "interrupted", "not put back") or (
+        newest.outcome == "healthy" and not newest.is_current
+    ):
+        return newest.id
+    raise Refused(
+        f"the newest release {newest.id} is {newest.outcome}, so there is nothing to go on with",
+        remedy="see `invoke release.history`",
+    )
+
+
+def closing(cut_off: str, begun: Sequence[str], next_release: str) -> str:
+    """Return the sentence that closes the record of a release that was cut off before it changed anything.
+
+    ``begun`` are its steps that change something. Raises Refused where there are any.
+    """
+    if begun:
+        raise Refused(
+            f"the release {cut_off} was cut off in {begun[-1]} and stands half done",
+            remedy="go on with `invoke release.resume`, or put the old version back with `invoke release.abort`",
+        )
+    return f"cut off before it changed anything; {next_release} began after it"
 
 
 def choose_target(newest_first: Sequence[ReleaseFacts], live: Mapping[str, str], wanted: str) -> str:
@@ -63,12 +132,24 @@ def _serves(release: ReleaseFacts, live: Mapping[str, str]) -> bool:
     return all(live.get(name) == definition for name, definition in release.definitions.items())
 
 
-def obstacles(facts: Mapping[str, TargetFacts], wanted: Sequence[str], recorded: Sequence[str]) -> tuple[str, ...]:
+def obstacles(
+    facts: Mapping[str, TargetFacts],
+    wanted: Sequence[str],
+    recorded: Sequence[str],
+    *,
+    migration_head: str = "",
+    migration_head_now: str = "",
+) -> tuple[str, ...]:
     """Return why a release cannot be gone back to, one sentence each; none means that it can.
 
-    ``wanted`` are the services that the settings name today, ``recorded`` those that the release had.
+    ``wanted`` are the services that the settings name today, ``recorded`` those that the release had; the heads are the
+    newest migration that the database had then and has now, empty where it is not known.
     """
-    found = [f"{name} was not part of that release" for name in wanted if name not in recorded]
+    found = []
+    if migration_head and migration_head != migration_head_now:
+        now = migration_head_now or "an unknown one"
+        found.append(f"the database was at migration {migration_head} then, and is at {now} now")
+    found += [f"{name} was not part of that release" for name in wanted if name not in recorded]
     for name, one in facts.items():
         if one.task_definition_status != "ACTIVE":
             state = one.task_definition_status or "gone"

@@ -56,8 +56,9 @@ class LineProgress:
 
     def ended(self, step: str, outcome: str, detail: str) -> None:
         """Tell how a step ended, and how long it took."""
-        seconds = self._clock() - self._starts.get(step, self._clock())
-        self._line(step, f"{outcome} in {seconds:.1f} s" + (f": {detail}" if detail else ""))
+        # A step that was done before a resumed release went on never started here.
+        took = f" in {self._clock() - self._starts[step]:.1f} s" if step in self._starts else ""
+        self._line(step, f"{outcome}{took}" + (f": {detail}" if detail else ""))
 
     def _line(self, step: str, text: str) -> None:
         self._console.line(f"[{self._clock() - self._start:7.1f} s] {step:<13} {text}")

@@ -117,6 +117,10 @@ class Record:
     #: The release that this one went back to; empty for a release of new commits.
     rollback_to: str = ""
     failure: Failure | None = None
+    #: Who took this release up again after it was cut off, and when (ISO 8601), each time.
+    resumed: tuple[str, ...] = ()
+    #: The newest migration that the database had when this release ended; empty where none is known.
+    migration_head: str = ""
 
     def with_service(self, name: str, **changes: object) -> Record:
         """Return the record with these fields of one service changed."""

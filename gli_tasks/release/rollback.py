@@ -36,7 +36,13 @@ def find_target(settings: Settings, aws: Aws, wanted: str) -> Record:
     facts = {
         name: _facts(ecs, ecr, services[name].repository, one) for name, one in recorded.items() if name in services
     }
-    found = obstacles(facts, list(services), list(recorded))
+    found = obstacles(
+        facts,
+        list(services),
+        list(recorded),
+        migration_head=target.migration_head,
+        migration_head_now=next((one.migration_head for one in records if one.migration_head), ""),
+    )
     if found:
         raise Refused(
             f"the release {target.id} cannot be gone back to:\n" + "\n".join(f"  - {sentence}" for sentence in found),
@@ -54,6 +60,21 @@ def _facts(ecs: Any, ecr: Any, repository: str, one: ServiceRecord) -> TargetFac
     definition = definition_of(ecs, one.task_definition)
     status = str(definition.get("status", "")) if definition else ""
     return TargetFacts(one.task_definition, status, one.image, has_digest(ecr, repository, one.digest))
+
+
+def sentences_of(settings: Settings, aws: Aws, target: Record) -> tuple[str, ...]:
+    """Return what going back to a release would change, one sentence a service."""
+    services = settings.ecs_services
+    live = read_services(aws.client("ecs"), settings.ecs.cluster, [one.service for one in services.values()])
+    return tuple(
+        f"{one.service}: {_short(live[one.service].task_definition)} → {_short(target.services[name].task_definition)}"
+        for name, one in services.items()
+        if live[one.service].task_definition != target.services[name].task_definition
+    )
+
+
+def _short(arn: str) -> str:
+    return arn.rsplit("/", 1)[-1]
 
 
 def services_of(target: Record) -> dict[str, ServiceRecord]:

@@ -14,7 +14,7 @@ from gli_tasks.console import Console
 from gli_tasks.errors import Interrupted
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.progress import Progress
-from gli_tasks.release.record import CallRecord, Record, ServiceRecord
+from gli_tasks.release.record import CallRecord, Record, ServiceRecord, StepOutcome
 from gli_tasks.settings.model import Settings
 
 # Two builds at once fill a workstation; more only make each other slow.
@@ -32,7 +32,8 @@ def timestamp(moment: datetime | None = None) -> str:
 class Run:
     """A release under way. ``stop`` is set when a person asks it to stop.
 
-    ``require_lock`` raises Locked where the environment's lock may no longer be ours.
+    ``require_lock`` raises Locked where the environment's lock may no longer be ours. ``resumed_from`` is the record as
+    it stood when this release was cut off; None for one that was not.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Run:
         record: Record,
         started: datetime,
         require_lock: Callable[[], None] = lambda: None,
+        resumed_from: Record | None = None,
     ) -> None:
         self.settings = settings
         self.aws = aws
@@ -53,6 +55,7 @@ class Run:
         self.journal = journal
         self.started = started
         self.require_lock = require_lock
+        self.resumed_from = resumed_from
         self.stop = threading.Event()
         self._record = record
         self._lock = threading.RLock()
@@ -78,6 +81,19 @@ class Run:
         """Return what is recorded of one service."""
         return self.record.services.get(name, ServiceRecord())
 
+    @property
+    def nothing_changed(self) -> bool:
+        """Tell whether every service ran already what this release is about."""
+        services = [self.service(name) for name in self.settings.ecs_services]
+        return bool(services) and all(
+            one.task_definition and one.task_definition == one.task_definition_before for one in services
+        )
+
+    def was_cut_off_in(self, step: str) -> bool:
+        """Tell whether this release was resumed, and had been cut off in the middle of a step."""
+        recorded = self.resumed_from.steps if self.resumed_from else ()
+        return any(one.name == step and one.outcome is StepOutcome.RUNNING for one in recorded)
+
     def note_call(self, call: Call) -> None:
         """Add a call that changed something to the record; the writing of records is no news to itself."""
         if call.service == "s3" and call.operation == "PutObject":
@@ -88,7 +104,7 @@ class Run:
     def sleep(self, seconds: float) -> None:
         """Wait, but no longer than until a person asks to stop. Raises Interrupted then."""
         if self.stop.wait(seconds):
-            raise Interrupted("stopped by Ctrl-C", remedy="start the release again when you are ready")
+            raise Interrupted("stopped by Ctrl-C", remedy="`invoke release.resume` goes on with it")
 
     def elapsed_s(self) -> float:
         """Return the seconds since the release began."""

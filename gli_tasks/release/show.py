@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from gli_tasks.aws import Aws
 from gli_tasks.console import Console
@@ -10,6 +11,7 @@ from gli_tasks.ecs.plan import ServiceFacts
 from gli_tasks.ecs.services import read_services
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.record import Outcome, Record, encode
+from gli_tasks.release.start import Ended
 from gli_tasks.settings import LoadedSettings, Settings
 
 
@@ -22,11 +24,17 @@ def release_question(loaded: LoadedSettings) -> str:
     return " ".join(lines)
 
 
-def show_end(console: Console, record: Record, place: str, as_json: bool) -> None:
-    """Print how a release ended: what changed, the checks, and where the record is."""
+def show_end(console: Console, ended: Ended, as_json: bool) -> None:
+    """Print how a release ended: what changed, the checks, and where the record is. Raises the error that ended it."""
     if as_json:
-        console.answer_json({**json.loads(encode(record)), "record": place})
-        return
+        console.answer_json({**json.loads(encode(ended.record)), "record": ended.place})
+    else:
+        _show_record(console, ended.record, ended.place)
+    if ended.error is not None:
+        raise ended.error
+
+
+def _show_record(console: Console, record: Record, place: str) -> None:
     healthy = record.outcome is Outcome.HEALTHY
     console.answer(f"release {record.id} is {record.outcome} after {record.seconds:.1f} s")
     for name, service in record.services.items():
@@ -39,6 +47,14 @@ def show_end(console: Console, record: Record, place: str, as_json: bool) -> Non
     if record.tag and healthy:
         console.answer(f"  tag: {record.tag}")
     console.answer(f"  record: {place}")
+
+
+def show_open(console: Console, record: Record, left: Sequence[str]) -> None:
+    """Print how a release that can go on stands: how far it came, and what is left to do."""
+    console.line(f"release {record.id} by {record.who}, {record.outcome}, begun at {record.started_at}")
+    for step in record.steps:
+        console.line(f"  {step.outcome:<10} {step.name}  {step.detail.splitlines()[0] if step.detail else ''}")
+    console.line(f"  left: {', '.join(left) or 'to put back what it had changed'}")
 
 
 def show_target(console: Console, target: Record) -> None:

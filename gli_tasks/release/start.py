@@ -1,9 +1,11 @@
-"""Start a release: look before anything is touched, open the record, run the pipeline."""
+"""Start a release: look before anything is touched, take the lock, open the record, run the pipeline."""
 
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gli_tasks.aws import Aws
@@ -11,11 +13,12 @@ from gli_tasks.console import Console
 from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.edge import operator_name
 from gli_tasks.errors import GliError, RecordFailed, Refused
+from gli_tasks.lock import Holder, Lock
 from gli_tasks.release.journal import Journal
-from gli_tasks.release.lock import Holder, Lock
-from gli_tasks.release.pipeline import run_pipeline
+from gli_tasks.release.pipeline import flat, run_pipeline
+from gli_tasks.release.plan import closing
 from gli_tasks.release.progress import progress_for
-from gli_tasks.release.record import Record, ServiceRecord
+from gli_tasks.release.record import Failure, Outcome, Record, ServiceRecord
 from gli_tasks.release.rollback import STEPS_BACK, find_target, services_of
 from gli_tasks.release.run import Run, timestamp
 from gli_tasks.release.steps import STEPS
@@ -23,39 +26,51 @@ from gli_tasks.settings import LoadedSettings, Settings
 from gli_tasks.settings.model import Pipeline
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a release ended: its record, the error that ended it, if any, and where the record is."""
+
+    record: Record
+    error: GliError | None
+    place: str
+
+
 def release_id(moment: datetime) -> str:
     """Return a new release's id: its time in UTC, so that names sort by time, and four digits against a second one."""
     return f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def start_release(loaded: LoadedSettings, console: Console) -> tuple[Record, GliError | None, str]:
-    """Run the environment's pipeline; return the record, the error that ended it, and where the record is.
-
-    Raises Locked where another release holds the environment, Refused and other errors of what is wrong before
-    anything was touched.
-    """
-    settings = loaded.settings
+def pipeline_of(settings: Settings) -> Pipeline:
+    """Return the environment's pipeline. Raises Refused where it has none."""
     if not settings.pipeline:
         raise Refused(
             f"{settings.project} {settings.environment} has no pipeline",
             remedy=f"add [pipelines] {settings.environment} to project.toml",
         )
-    return _start(loaded, console, settings.pipeline, "")
+    return settings.pipeline
 
 
-def start_rollback(loaded: LoadedSettings, console: Console, target: str) -> tuple[Record, GliError | None, str]:
+def start_release(loaded: LoadedSettings, console: Console) -> Ended:
+    """Run the environment's pipeline, and return how that ended.
+
+    Raises Locked where another release holds the environment, Refused and other errors of what is wrong before
+    anything was touched.
+    """
+    return _start(loaded, console, pipeline_of(loaded.settings), "")
+
+
+def start_rollback(loaded: LoadedSettings, console: Console, target: str) -> Ended:
     """Go back to an earlier release; return and raise as ``start_release`` does."""
     return _start(loaded, console, STEPS_BACK, target)
 
 
-def _start(
-    loaded: LoadedSettings, console: Console, pipeline: Pipeline, target: str
-) -> tuple[Record, GliError | None, str]:
+def _start(loaded: LoadedSettings, console: Console, pipeline: Pipeline, target: str) -> Ended:
     settings = loaded.settings
     aws = Aws(settings.aws.region, settings.aws.account)
     identity = aws.require_account()
     names = [one.service for one in settings.ecs_services.values()]
-    require_settled(read_services(aws.client("ecs"), settings.ecs.cluster, names))
+    # Before the lock is taken, so that what is missing altogether is said without a trace.
+    read_services(aws.client("ecs"), settings.ecs.cluster, names)
     started = datetime.now(UTC)
     record = Record(
         id=release_id(started),
@@ -68,34 +83,70 @@ def _start(
         services={name: ServiceRecord() for name in settings.services},
         rollback_to=target,
     )
-    lock = Lock(aws.client("s3"), settings.state.bucket)
-    try:
-        lock.acquire(Holder(secrets.token_hex(16), record.who, record.id, record.started_at))
-    except RecordFailed as error:
-        raise Refused(error.what, where=error.where, remedy=error.remedy) from error
-    try:
+    journal = Journal(aws.client("s3"), settings.state.bucket)
+    with holding(aws, settings, record.id, record.who) as lock:
+        close_what_was_cut_off(journal, record.id)
+        require_settled(read_services(aws.client("ecs"), settings.ecs.cluster, names))
         if target:
             # Looked at once more, now that nobody else can change it.
             record = replace(record, services=services_of(find_target(settings, aws, target)))
-        return _run(settings, console, aws, record, started, lock, pipeline)
+        return carry_out(settings, console, aws, journal, record, lock, pipeline)
+
+
+@contextmanager
+def holding(aws: Aws, settings: Settings, release: str, who: str, *, console: Console | None = None) -> Iterator[Lock]:
+    """Hold the environment's lock for a release. With a ``console``, a dead holder of the same release is waited for.
+
+    Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
+    """
+    lock = Lock(aws.client("s3"), settings.state.bucket)
+
+    def tell(holder: Holder, left_s: float) -> None:
+        assert console is not None
+        console.line(f"waiting up to {left_s:.0f} s for the lease of {holder.who}, who held {release} and is silent")
+
+    try:
+        holder = Holder(secrets.token_hex(16), who, release, timestamp())
+        lock.acquire(holder, patient=console is not None, on_wait=tell)
+    except RecordFailed as error:
+        raise Refused(error.what, where=error.where, remedy=error.remedy) from error
+    try:
+        yield lock
     finally:
         lock.release()
 
 
-def _run(
+def close_what_was_cut_off(journal: Journal, next_release: str) -> None:
+    """Make sure that no release stands half done: close the record of one that had changed nothing.
+
+    Raises Refused where it had begun to change something, since what serves now was then never proven.
+    """
+    newest = journal.newest(1)
+    if not newest or newest[0].outcome is not Outcome.RUNNING:
+        return
+    cut_off = newest[0]
+    begun = [step.name for step in cut_off.steps if step.name in STEPS and STEPS[step.name].changes]
+    sentence = closing(cut_off.id, begun, next_release)
+    closed = journal.go_on(cut_off.id)
+    failure = Failure(step="", what=sentence)
+    journal.write(replace(closed, outcome=Outcome.FAILED, ended_at=timestamp(), failure=failure))
+
+
+def carry_out(
     settings: Settings,
     console: Console,
     aws: Aws,
+    journal: Journal,
     record: Record,
-    started: datetime,
     lock: Lock,
     pipeline: Pipeline,
-) -> tuple[Record, GliError | None, str]:
-    journal = Journal(aws.client("s3"), settings.state.bucket)
-    flat = [step for group in pipeline for step in ((group,) if isinstance(group, str) else group)]
+    resumed_from: Record | None = None,
+) -> Ended:
+    """Run a pipeline under the lock, and return how it ended."""
     error: GliError | None = None
-    with progress_for(console, flat) as progress:
-        run = Run(settings, aws, console, progress, journal, record, started, lock.require_held)
+    with progress_for(console, flat(pipeline)) as progress:
+        started = datetime.fromisoformat(record.started_at)
+        run = Run(settings, aws, console, progress, journal, record, started, lock.require_held, resumed_from)
         aws.guard_changes(lock.require_held)
         aws.tell_changes(run.note_call)
         run.save()
@@ -103,4 +154,4 @@ def _run(
             run_pipeline(run, pipeline, STEPS)
         except GliError as failure:
             error = failure
-    return run.record, error, journal.place(record.id)
+    return Ended(run.record, error, journal.place(record.id))

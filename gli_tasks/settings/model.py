@@ -56,7 +56,7 @@ SecretReference = Annotated[
 Computed = Annotated[str, Matches("version|time|commit|branch", "one of version, time, commit, branch")]
 HttpUrl = Annotated[str, Matches(r"https?://[^\s/]+\S*", "an http:// or https:// address")]
 
-#: Every step that a pipeline may name. ``release/steps.py`` binds each of them to a function, and a test holds the
+#: Every step that a pipeline may name. ``release/steps`` binds each of them to a function, and a test holds the
 #: two together.
 STEP_NAMES = frozenset(
     {
@@ -68,6 +68,7 @@ STEP_NAMES = frozenset(
         "image.push",
         "ecs.register",
         "ecs.update",
+        "ecs.verify",
         "ecs.wait",
         "health.check",
         "notify",
@@ -78,6 +79,7 @@ STEP_NAMES = frozenset(
 #: What must have been done, in an earlier group, before a step can do anything.
 STEP_NEEDS: Mapping[str, str] = {
     "image.push": "image.build",
+    "ecs.verify": "image.push",
     "ecs.register": "image.push",
     "ecs.update": "ecs.register",
     "ecs.wait": "ecs.update",

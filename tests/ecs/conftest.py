@@ -12,10 +12,16 @@ import pytest
 from botocore.config import Config
 from werkzeug.serving import make_server
 
+from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.wire import Gateway
 from tests.ecs.rollout_parts import BareRuntime, Cluster, NoLogs, NoSecrets, NoTargets, digest
+from tests.ecs.stack_parts import GROUP, Stack
+from tests.floor_parts import ACCOUNT, REGION
+from tests.rehearsal.ecs.ecs_local_parts import LocalRuntime
+
+pytest_plugins = ["tests.floor_fixtures"]
 
 
 def _nothing_behind(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
@@ -49,3 +55,44 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
     server.shutdown()
     thread.join(5)
     server.server_close()
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[Stack]:
+    """ECS, scaling and logs as the twin has them, all else moto's, behind one endpoint."""
+    from moto.server import DomainDispatcherApplication, create_backend_app
+
+    from gli_tasks.rehearsal.cloud import LogSink
+
+    runtime = LocalRuntime(tmp_path)
+    plane = EcsControlPlane(
+        runtime,
+        digest,
+        NoTargets(),
+        LogSink(ACCOUNT, REGION),
+        NoSecrets(),
+        time_scale=0.004,
+        provisioning_delay_s=2,
+        pace_s=0.01,
+        account=ACCOUNT,
+        region=REGION,
+    )
+    plane.start()
+    services = [EcsService(plane), ApplicationAutoScalingService(plane)]
+    gateway = Gateway(DomainDispatcherApplication(create_backend_app), services)
+    server = make_server("127.0.0.1", 0, gateway, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    made = Stack(f"http://127.0.0.1:{server.server_port}", plane, runtime)
+    made.ecs.create_cluster(clusterName="shop-cluster")
+    made.logs.create_log_group(logGroupName=GROUP)
+    yield made
+    plane.stop()
+    left = runtime.running()
+    runtime.close()
+    made.logs.delete_log_group(logGroupName=GROUP)
+    made.close()
+    server.shutdown()
+    thread.join(5)
+    server.server_close()
+    assert left == 0

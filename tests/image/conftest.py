@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +18,10 @@ from werkzeug.serving import make_server
 from gli_tasks.rehearsal.builder.engine import StandInBuilder
 from gli_tasks.rehearsal.registry.ecr import EcrImages
 from gli_tasks.rehearsal.registry.server import OciRegistry
+from gli_tasks.rehearsal.runtime.sweep import remove_images_of
 from gli_tasks.rehearsal.wire import Gateway
-from tests.image.image_parts import Registry, write_source
+from tests.conftest import missing
+from tests.image.image_parts import Checkout, RealRegistry, Registry, write_source
 
 ACCOUNT = "123456789012"
 REPOSITORIES = ("team-api", "team-web")
@@ -34,19 +37,35 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[docker.D
     builder.stop()
 
 
+@pytest.fixture(params=["stand-in", pytest.param("docker", marks=pytest.mark.docker)])
+def each_engine(request: pytest.FixtureRequest) -> Iterator[docker.DockerClient]:
+    """The stand-in, and a real Docker engine, from which goes what the registry's tests built."""
+    if request.param == "stand-in":
+        yield request.getfixturevalue("engine")
+        return
+    host = request.getfixturevalue("docker_engine")
+    address = request.getfixturevalue("registry").host
+    client = docker.DockerClient(base_url=host)
+    yield client
+    remove_images_of(client, address)
+    client.close()
+
+
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[Registry]:
     password: list[str] = []
+    immutable: set[str] = set()
     server = OciRegistry(
         tmp_path / "registry",
         authenticate=lambda user, given: user == "AWS" and [given] == password,
         repository_exists=REPOSITORIES.__contains__,
+        tag_is_immutable=lambda repository, _tag: repository in immutable,
         account=ACCOUNT,
     )
     images = EcrImages(
         server.store,
         repository_exists=REPOSITORIES.__contains__,
-        tag_is_immutable=lambda _repository, _tag: False,
+        tag_is_immutable=lambda repository, _tag: repository in immutable,
         account=ACCOUNT,
     )
     gateway = Gateway(DomainDispatcherApplication(create_backend_app), [images])
@@ -63,7 +82,7 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     )
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     password.append(base64.b64decode(token).decode().partition(":")[2])
-    yield Registry(ecr, server.address, server)
+    yield Registry(ecr, server.address, server, immutable)
     ecr.close()
     web.shutdown()
     web.server_close()
@@ -74,3 +93,21 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
     return write_source(tmp_path / "source")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    made = Checkout(tmp_path / "checkout")
+    made.git("init", "--quiet", "--initial-branch=main")
+    write_source(made.folder)
+    made.commit("begin")
+    return made
+
+
+@pytest.fixture
+def real_registry(tmp_path: Path) -> Iterator[RealRegistry]:
+    if shutil.which("docker-registry") is None:
+        missing("docker-registry")
+    registry = RealRegistry(tmp_path)
+    yield registry
+    registry.kill()

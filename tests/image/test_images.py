@@ -29,7 +29,8 @@ def build(source: Path, name: str, timeout_s: float = 30, lines: list[str] | Non
 
 
 def push(registry: Registry, repository: str, tag: str, **options: Any) -> str:
-    done = push_image(registry.ecr, registry.host, repository, tag, on_line=lambda _: None, **options)
+    options = {"pause_s": 0.01, "on_line": lambda _: None, **options}
+    done = push_image(registry.ecr, registry.host, repository, tag, **options)
     return done.digest
 
 

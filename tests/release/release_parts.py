@@ -123,7 +123,7 @@ class Release:
                 raise undo
             return str(undo)
 
-        return Step(act, changes, take_back if undo is not None else None)
+        return Step(act, changes=changes, undo=take_back if undo is not None else None)
 
     def stored(self) -> Record:
         return Journal(self.s3, BUCKET).read(self.run.record.id)

@@ -51,7 +51,7 @@ def main(endpoint: str, mode: str) -> int:
         say("last begins")
         return ""
 
-    steps = {"ecs.update": Step(change, True, back), "ecs.wait": Step(long), "notify": Step(last)}
+    steps = {"ecs.update": Step(change, changes=True, undo=back), "ecs.wait": Step(long), "notify": Step(last)}
     try:
         run_pipeline(release.run, ("ecs.update", "ecs.wait", "notify"), steps)
     except GliError as error:

@@ -222,7 +222,7 @@ def test_a_failed_step_is_on_record_before_anything_is_undone(release: Release) 
         seen.append(release.outcomes())
         return "back"
 
-    steps = {"a": Step(lambda _: "", True, back), "b": release.step("b", fails=RolloutFailed("no"))}
+    steps = {"a": Step(lambda _: "", changes=True, undo=back), "b": release.step("b", fails=RolloutFailed("no"))}
     fail(release, ("a", "b"), steps)
     assert seen == [{"a": StepOutcome.DONE, "b": StepOutcome.FAILED}]
 

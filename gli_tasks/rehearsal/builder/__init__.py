@@ -3,6 +3,6 @@
 Speaks the part of the Docker Engine API that builds, tags, lists and pushes images. It runs no commands: an image is
 what COPY and ADD put into it, on top of "this machine's Python".
 
-``dockerfile`` and ``words`` read, ``context`` holds what may be copied, ``recipe`` turns instructions into layers and a
+``gli_tasks.image.dockerfile`` reads; ``tree`` holds what may be copied, ``recipe`` turns instructions into layers and a
 configuration, ``layer`` and ``images`` keep them, ``push`` sends them, ``engine`` is the API.
 """

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 
 import msgspec
 
+from gli_tasks.image.dockerfile import DockerfileError, Instruction
+from gli_tasks.image.words import expand, nanoseconds, split_pairs, split_words
 from gli_tasks.rehearsal.builder.config import ContainerConfig, Healthcheck
-from gli_tasks.rehearsal.builder.dockerfile import DockerfileError, Instruction
-from gli_tasks.rehearsal.builder.words import expand, nanoseconds, split_pairs, split_words
 
 DEFAULT_SHELL = ("/bin/sh", "-c")
 

@@ -16,14 +16,14 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-from gli_tasks.rehearsal.builder.config import encode_config, parse_platform
-from gli_tasks.rehearsal.builder.dockerfile import DockerfileError, parse_dockerfile
-from gli_tasks.rehearsal.builder.images import ImageInUse, LocalImage, LocalImages, NoSuchImage
+from gli_tasks.image.dockerfile import DockerfileError, parse_dockerfile
+from gli_tasks.rehearsal.builder.bases import is_elsewhere, pull_lines, shown_manifest
+from gli_tasks.rehearsal.builder.config import parse_platform
+from gli_tasks.rehearsal.builder.descriptions import SOFTWARE, VERSION, inspected, summary
+from gli_tasks.rehearsal.builder.images import ImageInUse, LocalImages, NoSuchImage
 from gli_tasks.rehearsal.builder.push import Pusher, PushRefused, check_loopback, read_credentials
 from gli_tasks.rehearsal.builder.recipe import BuildError, BuildOptions, Recipe
 from gli_tasks.rehearsal.builder.tree import NotInTree, Tree, read_context
@@ -33,13 +33,12 @@ from gli_tasks.rehearsal.registry.names import ImageReference, InvalidReference,
 
 LOG = logging.getLogger(__name__)
 
-SOFTWARE = "rehearsal-builder"
-VERSION = "rehearsal-builder"
 API_VERSION = "1.41"
 MINIMUM_API_VERSION = "1.24"
 
 _ROUTE = re.compile(r"(?:/v(?P<version>\d+\.\d+))?(?P<path>/.*)")
 _IMAGE = re.compile(r"/images/(?P<name>.+?)/(?P<action>json|tag|push)")
+_DISTRIBUTION = re.compile(r"/distribution/(?P<name>.+)/json")
 _READ_BYTES = 1024 * 1024
 _JSON = {"Content-Type": "application/json"}
 
@@ -105,6 +104,7 @@ class StandInBuilder:
             ("POST", "/auth"): _login,
             ("POST", "/build"): self._build,
             ("GET", "/images/json"): self._list,
+            ("POST", "/images/create"): self._pull,
         }
         handler = fixed.get((request.method, path))
         if handler is not None:
@@ -113,11 +113,14 @@ class StandInBuilder:
         if image is not None:
             name, action = image["name"], image["action"]
             if (request.method, action) == ("GET", "json"):
-                return _json_response(_inspected(self.images.get(name)))
+                return _json_response(inspected(self.images.get(name)))
             if (request.method, action) == ("POST", "tag"):
                 return self._tag(request, name)
             if (request.method, action) == ("POST", "push"):
                 return self._push(request, name)
+        distribution = _DISTRIBUTION.fullmatch(path)
+        if request.method == "GET" and distribution is not None:
+            return _distribution(request, distribution["name"])
         if request.method == "DELETE" and path.startswith("/images/"):
             force = request.query.get("force", "") in ("1", "true", "True")
             return _json_response(self.images.remove(path.removeprefix("/images/"), force=force))
@@ -212,7 +215,7 @@ class StandInBuilder:
             references=references,
             dangling=None if not dangling else dangling[0] in ("1", "true", "True"),
         )
-        return _json_response([_summary(image) for image in found])
+        return _json_response([summary(image) for image in found])
 
     def _tag(self, request: HttpRequest, name: str) -> HttpResponse:
         image = self.images.get(name)
@@ -241,6 +244,14 @@ class StandInBuilder:
         except PushRefused as error:
             yield _error_line(str(error))
 
+    def _pull(self, request: HttpRequest) -> HttpResponse:
+        name, tag = request.query.get("fromImage", ""), request.query.get("tag", "")
+        reference = parse_reference(f"{name}@{tag}" if ":" in tag else f"{name}:{tag or 'latest'}")
+        if not is_elsewhere(reference):
+            message = f"the stand-in builder pulls nothing from a registry on this machine ({reference})"
+            raise _Refusal(HTTPStatus.NOT_IMPLEMENTED, message)
+        return HttpResponse(HTTPStatus.OK, _JSON, _encoded(pull_lines(self.images, reference)))
+
     def _info(self, _request: HttpRequest) -> HttpResponse:
         count = len(self.images.find([], [], None))
         document = {"ID": SOFTWARE, "Name": SOFTWARE, "ServerVersion": VERSION, "Images": count, "OSType": "linux"}
@@ -266,6 +277,27 @@ def _version(_request: HttpRequest) -> HttpResponse:
     return _json_response(document)
 
 
+def _distribution(request: HttpRequest, name: str) -> HttpResponse:
+    """Tell what an image's registry shows (DistributionInspect)."""
+    credentials = read_credentials(request.headers.get("x-registry-auth", ""))
+    try:
+        manifest = shown_manifest(parse_reference(name), credentials)
+    except RegistryError as error:
+        statuses = {404: HTTPStatus.NOT_FOUND, 401: HTTPStatus.UNAUTHORIZED, 403: HTTPStatus.FORBIDDEN}
+        raise _Refusal(statuses.get(error.status, HTTPStatus.INTERNAL_SERVER_ERROR), str(error)) from error
+    machine = parse_platform("")
+    return _json_response(
+        {
+            "Descriptor": {
+                "mediaType": manifest.media_type,
+                "digest": manifest.digest,
+                "size": len(manifest.content),
+            },
+            "Platforms": [{"architecture": machine.architecture, "os": machine.os}],
+        }
+    )
+
+
 def _login(request: HttpRequest) -> HttpResponse:
     try:
         document = json.loads(request.body.read_all(_READ_BYTES))
@@ -284,42 +316,6 @@ def _login(request: HttpRequest) -> HttpResponse:
         )
         raise _Refusal(status, f"login attempt to http://{registry}/v2/ failed: {error}") from error
     return _json_response({"IdentityToken": "", "Status": "Login Succeeded"})
-
-
-def _summary(image: LocalImage) -> dict[str, Any]:
-    return {
-        "Id": image.image_id,
-        "ParentId": "",
-        "RepoTags": list(image.tags),
-        "RepoDigests": list(image.repository_digests),
-        "Created": int(datetime.fromisoformat(image.config.created).timestamp()),
-        "Size": image.size,
-        "VirtualSize": image.size,
-        "SharedSize": -1,
-        "Labels": dict(image.labels),
-        "Containers": -1,
-    }
-
-
-def _inspected(image: LocalImage) -> dict[str, Any]:
-    config = json.loads(encode_config(image.config))
-    return {
-        "Id": image.image_id,
-        "RepoTags": list(image.tags),
-        "RepoDigests": list(image.repository_digests),
-        "Parent": "",
-        "Comment": f"built by {SOFTWARE}",
-        "Created": image.config.created,
-        "DockerVersion": VERSION,
-        "Author": image.config.author,
-        "Config": {"Labels": None, "Env": None, "Cmd": None, "Entrypoint": None, **config.get("config", {})},
-        "Architecture": image.config.architecture,
-        "Os": image.config.os,
-        "Size": image.size,
-        "VirtualSize": image.size,
-        "RootFS": {"Type": "layers", "Layers": list(image.config.rootfs.diff_ids)},
-        "Metadata": {"LastTagTime": datetime.fromtimestamp(image.built_at, UTC).isoformat()},
-    }
 
 
 def _text_of(context: Tree, name: str) -> str:

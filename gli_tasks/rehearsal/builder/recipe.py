@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from gli_tasks.image.dockerfile import Dockerfile, DockerfileError, Instruction
+from gli_tasks.image.words import WordError, expand, split_words
 from gli_tasks.rehearsal.builder.config import (
     EPOCH,
     ContainerConfig,
@@ -22,10 +24,8 @@ from gli_tasks.rehearsal.builder.config import (
 )
 from gli_tasks.rehearsal.builder.configuring import configured
 from gli_tasks.rehearsal.builder.copying import CopyError, copy_changes
-from gli_tasks.rehearsal.builder.dockerfile import Dockerfile, DockerfileError, Instruction
 from gli_tasks.rehearsal.builder.layer import Layer, write_layer
 from gli_tasks.rehearsal.builder.tree import DIRECTORY, Entry, Tree, inside
-from gli_tasks.rehearsal.builder.words import WordError, expand, split_words
 from gli_tasks.rehearsal.registry.names import digest_of
 
 DEFAULT_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

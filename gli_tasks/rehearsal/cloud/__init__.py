@@ -22,11 +22,13 @@ from gli_tasks.rehearsal.cloud.alarms import ActionFailed, AlarmBook, AlarmEvalu
 from gli_tasks.rehearsal.cloud.cloudfront import CompletingInvalidations, Site, distribution_sites
 from gli_tasks.rehearsal.cloud.cloudwatch import CloudWatchService
 from gli_tasks.rehearsal.cloud.elbv2 import Elbv2Service
+from gli_tasks.rehearsal.cloud.iam import PolicySimulator
 from gli_tasks.rehearsal.cloud.listeners import LoadBalancers
 from gli_tasks.rehearsal.cloud.logs import LogSink
 from gli_tasks.rehearsal.cloud.metrics import Metric, MetricStore, Sample
 from gli_tasks.rehearsal.cloud.notifications import SnsNotifier
 from gli_tasks.rehearsal.cloud.pages import balancer_pages
+from gli_tasks.rehearsal.cloud.quotas import FargateQuota
 from gli_tasks.rehearsal.cloud.secrets import SecretResolver
 from gli_tasks.rehearsal.cloud.targets import TargetHealth, TargetStates, UnknownTargetGroup
 from gli_tasks.rehearsal.cloud.topology import Topology
@@ -38,10 +40,12 @@ __all__ = [
     "CloudWatchService",
     "CompletingInvalidations",
     "Elbv2Service",
+    "FargateQuota",
     "LoadBalancers",
     "LogSink",
     "Metric",
     "MetricStore",
+    "PolicySimulator",
     "Sample",
     "SecretResolver",
     "Site",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from gli_tasks.rehearsal.ecs import inputs, lookup, views, wording
 from gli_tasks.rehearsal.ecs.api_base import ApiPart, Wire, missing
+from gli_tasks.rehearsal.ecs.identifiers import new_id
 from gli_tasks.rehearsal.ecs.lifecycle import request_stop
-from gli_tasks.rehearsal.ecs.model import RegisteredDefinition, StopCode, Task
+from gli_tasks.rehearsal.ecs.model import RegisteredDefinition, StopCode, Task, TaskContainer
 from gli_tasks.rehearsal.ecs.placement import LATEST_PLATFORM, TaskRequest
+from gli_tasks.rehearsal.ecs.registration import check_fargate_size
 from gli_tasks.rehearsal.wire.errors import AwsError
 from gli_tasks.rehearsal.wire.service import RequestContext
 
@@ -93,6 +95,36 @@ class TasksApi(ApiPart):
         found, token = lookup.page(arns, params.get("maxResults"), params.get("nextToken"))
         return {"taskArns": found, "nextToken": token}
 
+    def execute_command(self, request: RequestContext, params: Wire) -> Wire:
+        """Open a session in a running container. The session's own protocol, on the answer's stream, is not done here.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html
+        """
+        if not params["interactive"]:
+            raise inputs.invalid("Interactive is the only mode supported currently.")
+        with self.plane.lock:
+            cluster = lookup.find_cluster(self.store, params.get("cluster"))
+            task = self.store.tasks.get(lookup.short_name(params["task"]))
+            if task is None or task.cluster is not cluster:
+                raise inputs.invalid("The task provided in the request was not found.")
+            container = _container_of(task, params.get("container"))
+            if not task.execute_command or not views.agent_runs(container):
+                raise inputs.invalid(wording.EXECUTE_COMMAND_NOT_ENABLED)
+            session = f"ecs-execute-command-{new_id()[:17]}"
+            place = f"wss://ssmmessages.{request.region}.amazonaws.com/v1/data-channel/{session}"
+            return {
+                "clusterArn": cluster.arn,
+                "taskArn": task.arn,
+                "containerArn": container.arn,
+                "containerName": container.definition.name,
+                "interactive": True,
+                "session": {
+                    "sessionId": session,
+                    "streamUrl": f"{place}?role=publish_subscribe",
+                    "tokenValue": f"AAEAA{new_id()}{new_id()}",
+                },
+            }
+
     def _repeated(self, params: Wire) -> list[Wire] | None:
         """Return the tasks of an equal request with the same client token, so that a retry starts nothing twice."""
         earlier = self.store.run_tokens.get(params.get("clientToken", ""))
@@ -112,6 +144,10 @@ class TasksApi(ApiPart):
         if launch_type == "FARGATE" and "FARGATE" not in definition.wire["compatibilities"]:
             raise inputs.invalid("Task definition does not support launch_type FARGATE.")
         wire = params.get("overrides", {})
+        if launch_type == "FARGATE" and ("cpu" in wire or "memory" in wire):
+            check_fargate_size(
+                wire.get("cpu", definition.wire.get("cpu", "")), wire.get("memory", definition.wire.get("memory", ""))
+            )
         tags = inputs.tags(params.get("tags"))
         if params.get("propagateTags") == "TASK_DEFINITION":
             tags = self.store.tags.get(definition.facts.arn, {}) | tags
@@ -135,6 +171,15 @@ class TasksApi(ApiPart):
             execute_command=params.get("enableExecuteCommand", False),
             tags=tags,
         )
+
+
+def _container_of(task: Task, name: str | None) -> TaskContainer:
+    if name is None and len(task.containers) > 1:
+        raise inputs.invalid("A container name is required for a task with several containers.")
+    found = next((one for one in task.containers if name in (None, one.definition.name)), None)
+    if found is None:
+        raise inputs.invalid("The container provided in the request was not found.")
+    return found
 
 
 def _fits(task: Task, params: Wire) -> bool:

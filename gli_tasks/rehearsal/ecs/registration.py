@@ -146,18 +146,24 @@ def _check_dependencies(containers: Sequence[Wire]) -> None:
         waits = {name: others for name, others in waits.items() if name not in free}
 
 
+def check_fargate_size(cpu: str, memory: str) -> None:
+    """Raise AwsError where Fargate offers no task of this CPU and memory."""
+    units, mebibytes = _units(cpu, "vCPU"), _units(memory, "GB")
+    if mebibytes not in _FARGATE_MEMORY.get(units, ()):
+        raise refuse(
+            f"No Fargate configuration exists for given values: {units} CPU, {mebibytes} memory. "
+            "See the Amazon ECS documentation for the valid values."
+        )
+
+
 def _check_fargate(definition: Wire, containers: Sequence[Wire]) -> None:
     if definition.get("networkMode") != "awsvpc":
         raise refuse("Fargate only supports network mode 'awsvpc'.")
     for field in ("cpu", "memory"):
         if field not in definition:
             raise refuse(f"Fargate requires that '{field}' be defined at the task level.")
-    cpu, memory = int(definition["cpu"]), int(definition["memory"])
-    if memory not in _FARGATE_MEMORY.get(cpu, ()):
-        raise refuse(
-            f"No Fargate configuration exists for given values: {cpu} CPU, {memory} memory. "
-            "See the Amazon ECS documentation for the valid values."
-        )
+    check_fargate_size(definition["cpu"], definition["memory"])
+    memory = int(definition["memory"])
     reserved = 0
     for container in containers:
         reserved += container.get("memoryReservation") or container.get("memory") or 0

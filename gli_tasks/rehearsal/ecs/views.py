@@ -358,6 +358,17 @@ def _container(item: Task, container: TaskContainer) -> Wire:
         "networkBindings": [],
         "networkInterfaces": [{"attachmentId": _attachment_id(item), "privateIpv4Address": item.address}],
         "healthStatus": container.health.value,
-        "managedAgents": None,
+        "managedAgents": [_agent(item, container)] if item.execute_command else None,
         "cpu": "0",
     }
+
+
+def agent_runs(container: TaskContainer) -> bool:
+    """Say whether the agent that ExecuteCommand needs runs beside a container."""
+    return container.status == "RUNNING"
+
+
+def _agent(item: Task, container: TaskContainer) -> Wire:
+    status = container.status if container.status in ("PENDING", "STOPPED") else "RUNNING"
+    started = item.started_at if agent_runs(container) else None
+    return {"name": "ExecuteCommandAgent", "lastStatus": status, "lastStartedAt": started}

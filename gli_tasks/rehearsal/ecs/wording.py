@@ -12,6 +12,12 @@ OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 NO_CAPACITY_FARGATE = "Capacity is unavailable at this time. Please try again later or in a different availability zone"
 NO_CAPACITY_EC2 = "no container instance met all of its requirements"
 
+# ExecuteCommand: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-exec.html (troubleshooting)
+EXECUTE_COMMAND_NOT_ENABLED = (
+    "The execute command failed because execute command was not enabled when the task was run or the execute command "
+    "agent isn't running. Wait and try again or run a new task with execute command enabled and try again."
+)
+
 # Rollout states
 BREAKER_FAILED = "ECS deployment circuit breaker: tasks failed to start."
 BREAKER_ROLLED_BACK = "Service deployment rolled back because the circuit breaker threshold was exceeded."

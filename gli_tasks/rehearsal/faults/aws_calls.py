@@ -12,7 +12,7 @@ from typing import Any
 from gli_tasks.rehearsal.faults.fault import Fault, Kept, Promise, Serving
 
 #: Every call of a release that changes something; a test holds this against the calls of an undisturbed release.
-CHANGING_CALLS = ("s3.PutObject", "ecs.RegisterTaskDefinition", "ecs.UpdateService")
+CHANGING_CALLS = ("s3.PutObject", "ecr.PutImage", "ecs.RegisterTaskDefinition", "ecs.UpdateService")
 
 # Each first try fails, and the one after it passes.
 _FIRST_TRY: Mapping[str, Any] = {"sequence": {"fail": 1, "pass": 1}}

@@ -29,7 +29,7 @@ VERSION_FAULTS = (
         "crash-after-a-minute",
         "each task of the new version crashes about a minute after it was asked for, when it serves already",
         # Its tasks took the old ones' place before they crashed, so nobody serves until the rollback's tasks do.
-        _fails("exited with 1", own=Own("none", 240)),
+        _fails("exited with 1", own=Own("none", 120)),
         # Fargate takes some ten seconds to give a task its place, and an image some more to be pulled.
         version={"CRASH_AFTER_S": 45},
     ),

@@ -34,9 +34,11 @@ class EcrImages(AwsService):
         repository_exists: Callable[[str], bool],
         tag_is_immutable: Callable[[str, str], bool],
         account: str,
+        signed_address: Callable[[str, str], str] | None = None,
     ) -> None:
-        """Answer from ``store`` for the registry of ``account``."""
+        """Answer from ``store`` for the registry of ``account``; ``signed_address`` makes a blob's address."""
         super().__init__("ecr", fall_through=True)
+        self._signed_address = signed_address
         self._store = store
         self._repository_exists = repository_exists
         self._tag_is_immutable = tag_is_immutable
@@ -104,7 +106,10 @@ class EcrImages(AwsService):
         if tag is not None and not is_tag(tag):
             raise AwsError("InvalidParameterException", f"Invalid parameter at 'imageTag': {tag!r} is not a tag.")
         existing = self._store.image(repository, manifest.digest)
-        if existing is not None and (tag is None or tag in existing.tags):
+        immutable = tag is not None and self._tag_is_immutable(repository, tag)
+        # Where tags are immutable, one that is taken is refused even to the image that has it.
+        there = existing is not None and (tag is None or (tag in existing.tags and not immutable))
+        if there:
             named = f" and tag '{tag}'" if tag else ""
             raise AwsError(
                 "ImageAlreadyExistsException",
@@ -112,7 +117,6 @@ class EcrImages(AwsService):
                 f"'{repository}' in registry with id '{self._account}'",
             )
         try:
-            immutable = tag is not None and self._tag_is_immutable(repository, tag)
             self._store.put_manifest(repository, manifest, tag, immutable=immutable)
         except TagIsImmutable as error:
             raise AwsError(
@@ -170,6 +174,17 @@ class EcrImages(AwsService):
             layer = {"layerDigest": digest, "layerAvailability": "AVAILABLE", "layerSize": size}
             layers.append({**layer, "mediaType": DOCKER_LAYER})
         return {"layers": layers, "failures": failures}
+
+    def get_download_url_for_layer(self, _request: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
+        """Return an address that gives a layer, or an image's configuration, without further credentials."""
+        repository, digest = self._repository(params), params["layerDigest"]
+        if self._signed_address is None or self._store.blob(repository, digest) is None:
+            raise AwsError(
+                "LayersNotFoundException",
+                f"The layer with digest '{digest}' does not exist within the repository with name '{repository}' "
+                f"in the registry with id '{self._account}'",
+            )
+        return {"downloadUrl": self._signed_address(repository, digest), "layerDigest": digest}
 
     def _repository(self, params: dict[str, Any]) -> str:
         name: str = params["repositoryName"]

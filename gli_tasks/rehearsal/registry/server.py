@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hmac
 import json
 import logging
 import re
+import secrets
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
@@ -77,10 +79,23 @@ class OciRegistry:
         self._account = account
         self._server = HttpServer(self._answer, (host, port), SOFTWARE)
         self.address = f"{host}:{self._server.port}"
+        self._signing_key = secrets.token_bytes(32)
 
     def stop(self) -> None:
         """Stop serving; the store's files stay."""
         self._server.stop()
+
+    def signed_address(self, repository: str, digest: str) -> str:
+        """Return an address that gives a blob to whoever has it, as ECR's signed addresses of S3 do."""
+        path = f"/v2/{repository}/blobs/{digest}"
+        return f"http://{self.address}{path}?signature={self._signature(path)}"
+
+    def _signature(self, path: str) -> str:
+        return hmac.new(self._signing_key, path.encode(), "sha256").hexdigest()
+
+    def _is_signed(self, request: HttpRequest) -> bool:
+        given = request.query.get("signature", "")
+        return request.method == "GET" and hmac.compare_digest(given, self._signature(request.path))
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
@@ -94,13 +109,8 @@ class OciRegistry:
         return HttpResponse(response.status, headers, response.body)
 
     def _route(self, request: HttpRequest) -> HttpResponse:
-        credentials = _basic_credentials(request.headers)
-        if credentials is None:
-            raise RegistryAnswer(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "authentication required")
-        if not self._authenticate(*credentials):
-            # As ECR does. An engine gives up at once, whereas after a 401 it tries again for 50 seconds.
-            message = "Your authorization token has expired. Reauthenticate and try again."
-            raise RegistryAnswer(HTTPStatus.FORBIDDEN, "DENIED", message)
+        if not self._is_signed(request):
+            self._require_credentials(request)
         if request.path in ("/v2/", "/v2"):
             return _json_response(HTTPStatus.OK, {})
         if request.path == "/v2/_catalog":
@@ -127,6 +137,15 @@ class OciRegistry:
         _allow(request, "GET")
         tags = list(self.store.tags(repository))
         return self._page(request, f"/v2/{repository}/tags/list", "tags", tags, {"name": repository})
+
+    def _require_credentials(self, request: HttpRequest) -> None:
+        credentials = _basic_credentials(request.headers)
+        if credentials is None:
+            raise RegistryAnswer(HTTPStatus.UNAUTHORIZED, "UNAUTHORIZED", "authentication required")
+        if not self._authenticate(*credentials):
+            # As ECR does. An engine gives up at once, whereas after a 401 it tries again for 50 seconds.
+            message = "Your authorization token has expired. Reauthenticate and try again."
+            raise RegistryAnswer(HTTPStatus.FORBIDDEN, "DENIED", message)
 
     # Uploads
 

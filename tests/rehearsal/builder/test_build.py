@@ -13,7 +13,7 @@ from docker.errors import APIError, BuildError, DockerException
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gli_tasks.rehearsal.builder.dockerfile import parse_dockerfile
+from gli_tasks.image.dockerfile import parse_dockerfile
 from gli_tasks.rehearsal.builder.engine import StandInBuilder
 from gli_tasks.rehearsal.builder.recipe import BuildOptions, BuiltImage, Recipe
 from gli_tasks.rehearsal.builder.tree import read_context

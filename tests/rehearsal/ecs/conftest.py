@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.serving import make_server
 
+from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.wire import Gateway
@@ -33,7 +34,8 @@ def twin(tmp_path: Path) -> Iterator[Twin]:
         runtime, _no_digest, targets, logs, secrets, time_scale=0.02, provisioning_delay_s=2, pace_s=0.02
     )
     plane.start()
-    server = make_server("127.0.0.1", 0, Gateway(_nothing_behind, [EcsService(plane)]), threaded=True)
+    services = [EcsService(plane), ApplicationAutoScalingService(plane)]
+    server = make_server("127.0.0.1", 0, Gateway(_nothing_behind, services), threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     ecs = client(server.server_port)

@@ -254,3 +254,43 @@ def test_containers_stop_in_the_reverse_order_of_their_start(twin: Twin) -> None
     twin.ecs.stop_task(cluster="main", task=task["taskArn"])
     twin.stopped(task["taskArn"])
     assert twin.runtime.stopped == ["main", "helper"]
+
+
+def test_a_command_is_executed_only_in_a_task_that_was_run_for_it(twin: Twin) -> None:
+    definition = twin.register("serve")
+    closed, open_ = twin.run(definition), twin.run(definition, enableExecuteCommand=True)
+    twin.until(lambda: twin.task(open_["taskArn"])["lastStatus"] == "RUNNING")
+    agent = twin.task(open_["taskArn"])["containers"][0]["managedAgents"][0]
+    assert (agent["name"], agent["lastStatus"]) == ("ExecuteCommandAgent", "RUNNING")
+    assert "managedAgents" not in twin.task(closed["taskArn"])["containers"][0]
+
+    def execute(task: str, **changes: Any) -> dict[str, Any]:
+        asked = {"cluster": "main", "task": task, "command": "/bin/sh", "interactive": True, **changes}
+        return dict(twin.ecs.execute_command(**asked))
+
+    answer = execute(open_["taskArn"], container="api")
+    assert (answer["taskArn"], answer["containerName"], answer["interactive"]) == (open_["taskArn"], "api", True)
+    session = answer["session"]
+    assert session["sessionId"] in session["streamUrl"]
+    assert session["streamUrl"].startswith("wss://ssmmessages.ap-northeast-2.amazonaws.com/v1/data-channel/")
+    assert session["tokenValue"] != execute(open_["taskArn"])["session"]["tokenValue"]
+    for task, changes, text in (
+        (closed["taskArn"], {}, "execute command was not enabled"),
+        ("none", {}, "was not found"),
+        (open_["taskArn"], {"container": "side"}, "container provided in the request was not found"),
+        (open_["taskArn"], {"interactive": False}, "Interactive is the only mode"),
+    ):
+        with pytest.raises(ClientError, match=text):
+            execute(task, **changes)
+    twin.ecs.stop_task(cluster="main", task=open_["taskArn"])
+    twin.stopped(open_["taskArn"])
+    with pytest.raises(ClientError, match="agent isn't running"):
+        execute(open_["taskArn"])
+
+
+def test_a_size_that_fargate_does_not_offer_is_refused(twin: Twin) -> None:
+    definition = twin.register("exit", "0")
+    with pytest.raises(ClientError, match="No Fargate configuration exists for given values: 256 CPU, 4096 memory"):
+        twin.run(definition, overrides={"memory": "4096"})
+    found = twin.run(definition, overrides={"cpu": "512", "memory": "2048"})
+    assert (found["cpu"], found["memory"]) == ("512", "2048")

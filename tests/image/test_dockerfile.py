@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gli_tasks.rehearsal.builder.dockerfile import DockerfileError, parse_dockerfile
-from gli_tasks.rehearsal.builder.words import WordError, expand, nanoseconds, split_pairs, split_words
+from gli_tasks.image.dockerfile import DockerfileError, parse_dockerfile
+from gli_tasks.image.words import WordError, expand, nanoseconds, split_pairs, split_words
 
 
 def test_comments_continuations_and_directives() -> None:

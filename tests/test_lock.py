@@ -15,8 +15,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from gli_tasks.errors import Locked, RecordFailed, Refused
-from gli_tasks.release.lock import KEY, Holder, Lock
+from gli_tasks.lock import KEY, Holder, Lock
 from tests.release.release_parts import BUCKET, s3_client
+from tests.state_fixtures import s3, s3_endpoint
+
+__all__ = ["s3", "s3_endpoint"]
 
 HOLDER = Holder("token-1", "kim@laptop", "20261121-000000-aaaa", "2026-11-21T00:00:00Z")
 OTHER = Holder("token-2", "lee@ci", "20261121-000001-bbbb", "2026-11-21T00:00:01Z")

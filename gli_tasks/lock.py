@@ -23,6 +23,8 @@ LEASE_S = 60.0
 _RENEWALS_A_LEASE = 4
 # How much of the lease must be left for a write to begin: as long as the slowest call may take to be sent.
 _MARGIN_S = 5.0
+# How often a lease that is believed to be dead is looked at.
+_PACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +71,44 @@ class Lock:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def acquire(self, holder: Holder) -> None:
+    def acquire(
+        self, holder: Holder, *, patient: bool = False, on_wait: Callable[[Holder, float], None] = lambda *_: None
+    ) -> None:
         """Take the lock and keep it by renewing its lease until ``release``.
 
+        With ``patient``, a holder of the same release is waited for as long as it does not renew its lease: it is
+        believed to be dead, and ``on_wait`` is told of it and of the seconds that its lease still has.
         Raises Locked, saying who holds it, since when, and when the lease runs out if it is not renewed.
         """
         asked_at = self._clock()
         seen = self.look()
-        if seen is not None and seen.holder.token and seen.age_s <= self._lease_s:
+        if seen is not None and self._is_held(seen) and patient and seen.holder.release == holder.release:
+            on_wait(seen.holder, self._lease_s - seen.age_s)
+            seen = self._wait_while_silent(seen)
+            asked_at = self._clock()
+        if seen is not None and self._is_held(seen):
             raise self._locked(seen)
         self._etag = self._write(holder, seen.etag if seen else "")
         self._holder, self._renewed_at = holder, asked_at
         self._thread = threading.Thread(target=self._heartbeat, name="lock", daemon=True)
         self._thread.start()
+
+    def holder(self) -> Holder | None:
+        """Return who holds the lock by a lease that has not run out, or None. Raises RecordFailed."""
+        seen = self.look()
+        return seen.holder if seen is not None and self._is_held(seen) else None
+
+    def _is_held(self, seen: Seen) -> bool:
+        return bool(seen.holder.token) and seen.age_s <= self._lease_s
+
+    def _wait_while_silent(self, seen: Seen) -> Seen | None:
+        """Wait until a lease has run out, was renewed or was given back, and return the lock as it stands then."""
+        deadline = self._clock() + self._lease_s
+        now: Seen | None = seen
+        while now is not None and now.etag == seen.etag and self._is_held(now) and self._clock() < deadline + _PACE_S:
+            self._stop.wait(_PACE_S)
+            now = self.look()
+        return now
 
     def look(self) -> Seen | None:
         """Return the lock as S3 shows it, None where there never was one. Raises RecordFailed."""

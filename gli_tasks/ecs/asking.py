@@ -1,0 +1,25 @@
+"""Ask AWS for one thing, and take a refusal of the look itself as an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gli_tasks.aws import error_code
+from gli_tasks.ecs.facts import Denied
+
+_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "AuthorizationError"})
+
+Fact = TypeVar("Fact")
+
+
+def asked(client: Any, ask: Callable[[], Fact]) -> Fact | Denied:
+    """Return what was asked for, or Denied where AWS refuses the look itself."""
+    from botocore.exceptions import ClientError
+
+    try:
+        return ask()
+    except ClientError as error:
+        if error_code(error) not in _DENIED:
+            raise
+        return Denied(f"{client.meta.service_model.signing_name}:{error.operation_name}")

@@ -1,0 +1,220 @@
+"""Look at what a task definition refers to: images, roles, secrets, parameters, log groups. One read each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from gli_tasks.aws import Aws
+from gli_tasks.ecs.asking import asked
+from gli_tasks.ecs.facts import Decision, Denied, ImagePlace, ImageState, RoleState, SecretState
+from gli_tasks.ecs.references import ImageReference, Permission, SecretId, parameter_names, role_name
+
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_CONFIG_TIMEOUT_S = 10.0
+
+
+def read_image_state(aws: Aws, image: ImageReference) -> ImageState | Denied:
+    """Return whether ECR holds an image, and the platforms that it is for."""
+    ecr = aws.client("ecr")
+
+    def ask() -> ImageState:
+        wanted = {"imageDigest": image.digest} if image.digest else {"imageTag": image.tag or "latest"}
+        try:
+            details = ecr.describe_images(repositoryName=image.repository, imageIds=[wanted])["imageDetails"]
+        except ecr.exceptions.ImageNotFoundException:
+            return ImageState(ImagePlace.NO_IMAGE)
+        except ecr.exceptions.RepositoryNotFoundException:
+            return ImageState(ImagePlace.NO_REPOSITORY)
+        digest = str(details[0]["imageDigest"])
+        platforms = asked(ecr, lambda: _platforms(ecr, image.repository, digest))
+        return ImageState(ImagePlace.PRESENT, digest, platforms)
+
+    return asked(ecr, ask)
+
+
+def _platforms(ecr: Any, repository: str, digest: str) -> tuple[str, ...]:
+    """Return the platforms of an image: an index lists them, and a single image's configuration names its own."""
+    answer = ecr.batch_get_image(
+        repositoryName=repository,
+        imageIds=[{"imageDigest": digest}],
+        acceptedMediaTypes=[*_INDEXES, *_MANIFESTS],
+    )
+    if not answer.get("images"):
+        return ()
+    manifest = json.loads(answer["images"][0]["imageManifest"])
+    if "manifests" in manifest:
+        return _named_platforms(one.get("platform") or {} for one in manifest["manifests"])
+    config = str((manifest.get("config") or {}).get("digest", ""))
+    if not config:
+        return ()
+    url = str(ecr.get_download_url_for_layer(repositoryName=repository, layerDigest=config)["downloadUrl"])
+    return _named_platforms([_fetch_json(url)])
+
+
+def _fetch_json(url: str) -> Mapping[str, Any]:
+    """Return the JSON at a signed address; empty where it cannot be had, since nothing depends on it alone."""
+    import httpx
+
+    from gli_tasks.web import http_client
+
+    try:
+        with http_client(timeout=_CONFIG_TIMEOUT_S, follow_redirects=True) as client:
+            answer = client.get(url).raise_for_status().json()
+    except (httpx.HTTPError, ValueError):
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _named_platforms(platforms: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    # Attestations stand in an index as images for unknown/unknown.
+    named = (f"{one['os']}/{one['architecture']}" for one in platforms if one.get("os") and one.get("architecture"))
+    return tuple(dict.fromkeys(name for name in named if name != "unknown/unknown"))
+
+
+def read_role(aws: Aws, role: str) -> RoleState | Denied | None:
+    """Return a role, by ARN or name, with its trust policy."""
+    iam = aws.client("iam")
+
+    def ask() -> RoleState | None:
+        try:
+            found = iam.get_role(RoleName=role_name(role))["Role"]
+        except iam.exceptions.NoSuchEntityException:
+            return None
+        trust = found.get("AssumeRolePolicyDocument") or {}
+        return RoleState(str(found["Arn"]), trust if isinstance(trust, dict) else json.loads(trust))
+
+    return asked(iam, ask)
+
+
+def read_permissions(
+    aws: Aws, role: str, needed: Sequence[Permission]
+) -> Mapping[Permission, Decision] | Denied | None:
+    """Return what IAM decides on each permission of a role (an ARN), one call an action; None where there is no such
+    role."""
+    iam = aws.client("iam")
+
+    def ask() -> Mapping[Permission, Decision] | None:
+        decided = dict.fromkeys(needed, Decision.UNDECIDED)
+        for action in dict.fromkeys(one.action for one in needed):
+            resources = [one.resource for one in needed if one.action == action]
+            try:
+                pages = iam.get_paginator("simulate_principal_policy").paginate(
+                    PolicySourceArn=role, ActionNames=[action], ResourceArns=resources
+                )
+                results = [result for page in pages for result in page["EvaluationResults"]]
+            except iam.exceptions.NoSuchEntityException:
+                return None
+            decided |= {
+                permission: decision for result in results for permission, decision in _decisions(result, action)
+            }
+        return decided
+
+    decided = asked(iam, ask)
+    if decided is None or isinstance(decided, Denied):
+        return decided
+    return {one: _with_own_policy(aws, one, decision) for one, decision in decided.items()}
+
+
+def _decisions(result: Mapping[str, Any], action: str) -> list[tuple[Permission, Decision]]:
+    # One result an action, each resource's decision below it (API reference, EvaluationResult); it used to be one
+    # result a resource, with nothing below.
+    below = result.get("ResourceSpecificResults") or ()
+    decisions = [
+        (str(one["EvalResourceName"]), str(one["EvalResourceDecision"]), one.get("MissingContextValues"))
+        for one in below
+    ] or [(str(result.get("EvalResourceName", "")), str(result["EvalDecision"]), result.get("MissingContextValues"))]
+    found = []
+    for resource, decision, missing in decisions:
+        if decision == "allowed":
+            known = Decision.ALLOWED
+        else:
+            # A condition on what only a real request has, such as where it comes from.
+            known = Decision.UNDECIDED if missing and decision == "implicitDeny" else Decision.DENIED
+        found.append((Permission(action, resource), known))
+    return found
+
+
+def _with_own_policy(aws: Aws, permission: Permission, decision: Decision) -> Decision:
+    """Leave open what the role's policies deny where the secret has a policy of its own: that may allow it."""
+    if decision is not Decision.DENIED or not permission.action.startswith("secretsmanager:"):
+        return decision
+    manager = aws.client("secretsmanager")
+
+    def ask() -> bool:
+        try:
+            return bool(manager.get_resource_policy(SecretId=permission.resource).get("ResourcePolicy"))
+        except manager.exceptions.ResourceNotFoundException:
+            return False
+
+    own = asked(manager, ask)
+    return Decision.UNDECIDED if own is True else decision
+
+
+def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
+    """Return whether a secret is there and which JSON keys it holds; its values are dropped here and now.
+
+    Where its value may not be read, whether it is there is asked all the same.
+    """
+    manager = aws.client("secretsmanager")
+    version = {"VersionStage": secret.stage, "VersionId": secret.version}
+
+    def ask() -> SecretState | None:
+        given = {key: value for key, value in version.items() if value}
+        try:
+            return SecretState(_keys(manager.get_secret_value(SecretId=secret.id, **given).get("SecretString")))
+        except manager.exceptions.ResourceNotFoundException:
+            return None
+        except manager.exceptions.InvalidRequestException:
+            return SecretState(None, deleted=True)
+
+    def ask_without_value() -> SecretState | None:
+        try:
+            answer = manager.describe_secret(SecretId=secret.id)
+        except manager.exceptions.ResourceNotFoundException:
+            return None
+        return SecretState(denied, deleted=bool(answer.get("DeletedDate")))
+
+    state = asked(manager, ask)
+    if not isinstance(state, Denied):
+        return state
+    denied = state
+    described = asked(manager, ask_without_value)
+    return denied if isinstance(described, Denied) else described
+
+
+def _keys(text: str | None) -> frozenset[str] | None:
+    try:
+        tree = json.loads(text or "")
+    except ValueError:
+        # The parser's own error would quote the secret.
+        return None
+    return frozenset(map(str, tree)) if isinstance(tree, dict) else None
+
+
+def read_parameters(aws: Aws, parameters: Sequence[str]) -> Mapping[str, bool] | Denied:
+    """Return whether each parameter, by name or ARN, is there; no value is asked for."""
+    ssm = aws.client("ssm")
+
+    def ask() -> Mapping[str, bool]:
+        names = sorted({name for one in parameters for name in parameter_names(one)})
+        pages = ssm.get_paginator("describe_parameters").paginate(
+            ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": names}]
+        )
+        there = {str(one["Name"]) for page in pages for one in page["Parameters"]}
+        return {one: not there.isdisjoint(parameter_names(one)) for one in parameters}
+
+    return asked(ssm, ask)
+
+
+def read_log_group(aws: Aws, name: str) -> bool | Denied:
+    """Return whether a log group of this very name is there."""
+    logs = aws.client("logs")
+
+    def ask() -> bool:
+        pages = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=name)
+        return any(one["logGroupName"] == name for page in pages for one in page["logGroups"])
+
+    return asked(logs, ask)
