@@ -144,20 +144,28 @@ class Lock:
                     remedy="this process stood still; see `invoke release.history` for who releases now",
                 )
 
-    def release(self) -> None:
-        """Give the lock back. A lock that is no longer ours is left to whoever has it."""
+    def release(self) -> str:
+        """Give the lock back; a lock that is no longer ours is left to whoever has it.
+
+        Returns a sentence where it could not be given back, since that says nothing of how the release went.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join(self._lease_s)
         with self._mutex:
             if self._holder is None or self._lost:
-                return
+                return ""
             free = Holder("", self._holder.who, self._holder.release, datetime.now(UTC).isoformat(timespec="seconds"))
+            self._holder = None
             try:
                 self._write(free, self._etag)
             except Locked:
                 self._lost = "another process took it"
-            self._holder = None
+            except RecordFailed as error:
+                return (
+                    f"the lock could not be given back, and its lease runs out in {self._lease_s:.0f} s: {error.what}"
+                )
+            return ""
 
     def break_open(self, who: str, reason: str) -> Holder:
         """Free a lock that somebody else holds, for a reason that is written down; return whose it was.
@@ -204,13 +212,18 @@ class Lock:
             if error_code(error) not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise self._failed(error) from None
             # The SDK tries again when an answer is lost, and then loses against its own first try.
-            seen = self.look()
-            if seen is not None and holder.token and seen.holder == holder:
-                return seen.etag
-            raise self._locked(seen) from None
+            return self._as_written(holder)
         except BotoCoreError as error:
             raise self._failed(error) from None
-        return str(answer["ETag"])
+        # An answer that was cut short comes out of the SDK as one with fields missing.
+        return str(answer.get("ETag") or self._as_written(holder))
+
+    def _as_written(self, holder: Holder) -> str:
+        """Return the version of the lock if it is as we wrote it. Raises Locked."""
+        seen = self.look()
+        if seen is not None and seen.holder == holder:
+            return seen.etag
+        raise self._locked(seen)
 
     def _locked(self, seen: Seen | None) -> Locked:
         if seen is None:

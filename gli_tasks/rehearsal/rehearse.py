@@ -152,6 +152,7 @@ def play(stage: Stage, scene: Scene, say: Callable[[str], None]) -> Verdict:
             calls = read_calls(stage)
             released = _release(stage, surroundings, say)
             made, met = changing_calls(calls, read_calls(stage)), surroundings.met()
+            made = {call: count for call, count in made.items() if call not in surroundings.own_calls}
         time.sleep(_CALM_S)
         after = look(stage)
         traffic = load.stop()

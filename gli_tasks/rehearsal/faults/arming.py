@@ -16,7 +16,7 @@ from gli_tasks.rehearsal.faults.fault import Fault, Workstation
 from gli_tasks.rehearsal.faults.proxy import running_proxy
 from gli_tasks.rehearsal.stage import Stage
 
-_WORKSTATION = Path(__file__).with_name("workstation")
+WORKSTATION = Path(__file__).with_name("workstation")
 # In a mount namespace of its own, so that nothing is left when the release ends, however it ends.
 _SMALL_FOLDER = 'mount -t tmpfs -o size="$REHEARSAL_TEMPORARY_BYTES" rehearsal "$TMPDIR" && exec "$@"'
 
@@ -24,13 +24,15 @@ _SMALL_FOLDER = 'mount -t tmpfs -o size="$REHEARSAL_TEMPORARY_BYTES" rehearsal "
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What a release runs in: variables that differ for it alone, a command line that runs it, and what to do with each
-    line that it says. ``met`` tells how often the fault was met; None where nobody counts it.
+    line that it says. ``met`` tells how often the fault was met; None where nobody counts it. ``own_calls`` are those
+    that the fault itself makes while the release runs.
     """
 
     environment: Mapping[str, str] = field(default_factory=dict)
     inside: Sequence[str] = ()
     on_line: Callable[[str], None] = lambda _line: None
     met: Callable[[], int | None] = lambda: None
+    own_calls: frozenset[str] = frozenset()
 
 
 @contextmanager
@@ -51,28 +53,39 @@ def armed(stage: Stage, fault: Fault | None) -> Iterator[Surroundings]:
             services = {rule["service"] for rule in fault.twin["door"]}
             name = "AWS_ENDPOINT_URL_S3" if fault.rules and services == {"s3"} else "AWS_ENDPOINT_URL"
             environment[name] = stage.ready.door
-        if fault.secret_keys:
-            stack.callback(_put_secret, stage, _drop_keys(stage, fault.secret_keys))
         if fault.twin:
             stack.callback(_tell_twin, stage, {})
             counts.append(lambda: _met(stage))
-            if not fault.when:
-                _tell_twin(stage, fault.twin)
         waiting = [fault.when] if fault.when else []
 
-        def on_line(line: str) -> None:
-            if waiting and line.split("]")[-1].split()[:2] == [waiting[0], "begins"]:
-                waiting.clear()
+        def begin() -> None:
+            if fault.twin:
                 _tell_twin(stage, fault.twin)
+            if fault.secret_keys:
+                stack.callback(_put_secret, stage, _drop_keys(stage, fault.secret_keys))
 
-        yield Surroundings(environment, inside, on_line, lambda: sum(one() for one in counts) if counts else None)
+        def on_line(line: str) -> None:
+            if waiting and line.rpartition("]")[2].split()[:2] == [waiting[0], "begins"]:
+                waiting.clear()
+                begin()
+
+        if not waiting:
+            begin()
+
+        yield Surroundings(
+            environment,
+            inside,
+            on_line,
+            met=lambda: sum(one() for one in counts) if counts else None,
+            own_calls=frozenset({"secretsmanager.PutSecretValue"} if fault.secret_keys else ()),
+        )
 
 
 def _workstation(stage: Stage, wrong: Workstation) -> tuple[dict[str, str], tuple[str, ...]]:
     environment: dict[str, str] = {}
     inside: tuple[str, ...] = ()
     if wrong.clock_s:
-        paths = filter(None, (str(_WORKSTATION), stage.environment.get("PYTHONPATH")))
+        paths = filter(None, (str(WORKSTATION), stage.environment.get("PYTHONPATH")))
         environment |= {"PYTHONPATH": os.pathsep.join(paths), "REHEARSAL_CLOCK_S": str(wrong.clock_s)}
     if wrong.temporary_bytes:
         folder = stage.folder / "full"

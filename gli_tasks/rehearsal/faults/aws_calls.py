@@ -70,16 +70,16 @@ def _truncated(name: str, calls: tuple[str, ...]) -> Fault:
     )
 
 
-# What is promised once the session has ended, by the call with which it ends.
+def _ends(exit_code: int, serving: Serving = Serving.OLD) -> Promise:
+    cause = ("ExpiredToken", "log in again")
+    return Promise(exit_code, serving, kept=Kept.UNENDED, cause=cause, lock_left=True)
+
+
+# What is promised once the session has ended, by the call with which it ends. From the rollout's order on, nobody can
+# read any more what serves, so that nobody may claim that the old version does.
 _EXPIRED = {
-    # The lock cannot be taken: nothing is touched.
     "s3.PutObject": Promise(2, Serving.OLD, kept=Kept.NOTHING, cause=("ExpiredToken",)),
-    "ecs.RegisterTaskDefinition": Promise(
-        1, Serving.OLD, kept=Kept.UNENDED, cause=("ExpiredToken", "log in again"), lock_left=True
-    ),
-    "ecs.UpdateService": Promise(
-        1, Serving.OLD, kept=Kept.UNENDED, cause=("ExpiredToken", "log in again"), lock_left=True
-    ),
+    "ecs.UpdateService": _ends(5),
 }
 
 
@@ -87,7 +87,7 @@ def _expired(name: str, calls: tuple[str, ...]) -> Fault:
     return Fault(
         name,
         "the session ends: this call and every later one of any service is refused",
-        _EXPIRED.get(calls[0], Promise(1, Serving.OLD, kept=Kept.UNENDED, cause=("ExpiredToken",), lock_left=True)),
+        _EXPIRED.get(calls[0], _ends(1)),
         twin={"door": [_door("expired", call) for call in calls]},
     )
 
@@ -104,6 +104,14 @@ def _faults(suffix: str, calls: tuple[str, ...]) -> tuple[Fault, ...]:
 
 
 #: Without a call, each meets every call that changes something; with one (``NAME:ecs.UpdateService``) it alone.
-AWS_FAULTS = _faults("", CHANGING_CALLS) + tuple(
-    fault for call in CHANGING_CALLS for fault in _faults(f":{call}", (call,))
+AWS_FAULTS = (
+    *_faults("", CHANGING_CALLS),
+    *(fault for call in CHANGING_CALLS for fault in _faults(f":{call}", (call,))),
+    Fault(
+        "aws-expired-token-mid-rollout",
+        "the session ends while the rollout runs, and the rollout goes on by itself",
+        _ends(5, Serving.NEW),
+        twin={"door": [{"fault": "expired", "service": "*"}]},
+        when="ecs.wait",
+    ),
 )

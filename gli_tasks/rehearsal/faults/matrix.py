@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,11 +10,12 @@ from dataclasses import dataclass
 from gli_tasks.rehearsal import stage as stages
 from gli_tasks.rehearsal.faults.fault import Fault
 from gli_tasks.rehearsal.rehearse import Scene, bring_up_old, judged, play
-from gli_tasks.rehearsal.seen import look
+from gli_tasks.rehearsal.seen import look, newest_record
 from gli_tasks.rehearsal.stage import Stage
 from gli_tasks.rehearsal.verdict import Verdict
 
 _SETTLE_S = 30.0
+_GIVE_UP_S = 120.0
 _PACE_S = 0.3
 
 
@@ -67,16 +69,39 @@ def _put_up(matrix: Matrix, say: Callable[[str], None]) -> Stage:
 
 
 def _settle(stage: Stage) -> bool:
-    """Free the lock that a fault left, and wait until every service runs one version whole; tell whether it does."""
-    bucket = stage.loaded.settings.state.bucket
+    """Do what an operator does after a fault: free the lock, give up a release that could not end, and see that every
+    service runs one version whole. Tell whether it does.
+    """
+    settings = stage.loaded.settings
+    if look(stage).lock_holder:
+        # Its lease would run out; a matrix need not wait for that.
+        stage.client("s3").delete_object(Bucket=settings.state.bucket, Key="lock.json")
+    newest = newest_record(stage, frozenset())
+    if newest is not None and newest["outcome"] == "running" and not _given_up(stage):
+        return False
     deadline = time.monotonic() + _SETTLE_S
     while time.monotonic() < deadline:
         seen = look(stage)
-        if seen.lock_holder:
-            # Its lease would run out; a matrix need not wait for that.
-            stage.client("s3").delete_object(Bucket=bucket, Key="lock.json")
         one_each = all(one.settled and len(one.task_definitions) == 1 for one in seen.services.values())
         if one_each and seen.version and "," not in seen.version:
             return True
         time.sleep(_PACE_S)
     return False
+
+
+def _given_up(stage: Stage) -> bool:
+    settings = stage.loaded.settings
+    argv = [
+        *("-m", "invoke", "release.abort", "--env", settings.environment, "--project", settings.project),
+        *("--reason", "the fault is over", "--yes"),
+    ]
+    nowhere = subprocess.DEVNULL
+    process = stage.start(argv, stdin=nowhere, stdout=nowhere, stderr=nowhere)
+    try:
+        return process.wait(_GIVE_UP_S) == 0
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return False
+    finally:
+        stage.ended(process)

@@ -23,7 +23,7 @@ SURROUNDING_FAULTS = (
     Fault(
         "s3-down-for-the-lock",
         "S3 refuses the lock's last write, when the release is healthy and on record",
-        Promise(0, Serving.NEW, told=("lease runs out",), lock_left=True),
+        Promise(0, Serving.NEW, lock_left=True),
         twin={"door": [{"fault": "unavailable", "service": "s3", "operation": "PutObject", "path": "/lock.json"}]},
         when="notify",
     ),

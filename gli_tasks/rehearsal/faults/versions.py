@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from gli_tasks.rehearsal.faults.fault import Fault, Own, Promise, Serving
 
-# What ECS says when its deployment circuit breaker ended a rollout.
-_BREAKER = "circuit breaker"
-
 
 def _fails(*cause: str, own: Own | None = None) -> Promise:
-    return Promise(1, Serving.OLD, cause=(*cause, _BREAKER), own=own or Own())
+    return Promise(1, Serving.OLD, cause=cause, own=own or Own())
 
 
 VERSION_FAULTS = (
@@ -65,8 +62,15 @@ VERSION_FAULTS = (
     ),
     Fault(
         "secret-missing",
-        "the database's secret has lost the keys that the new task definition names",
+        "the database's secret lacks the keys that the new task definition names",
+        _fails("holds no key"),
+        secret_keys=("url", "password"),
+    ),
+    Fault(
+        "secret-lost-meanwhile",
+        "the database's secret loses those keys after it was looked at",
         _fails("ResourceInitializationError", "did not contain json key"),
         secret_keys=("url", "password"),
+        when="ecs.register",
     ),
 )
