@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gli_tasks import guard
@@ -100,6 +101,18 @@ class Surroundings(NamedTuple):
         """
         confirm(self.console, what, self.loaded, yes)
         self.aws.require_account()
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[None]:
+        """Hold the environment's lock, so that no release is under way while one of its parts is changed by hand.
+
+        Raises Locked where a release holds it, Refused where the state bucket cannot be used.
+        """
+        from gli_tasks.lock import held
+
+        with held(self.aws.client("s3"), self.settings.state.bucket, task, operator_name()) as lock:
+            self.aws.guard_changes(lock.require_held)
+            yield
 
 
 def surroundings(env: str | None, project: str | None, *needed: str) -> Surroundings:

@@ -7,9 +7,11 @@ is recognised by our token.
 
 from __future__ import annotations
 
+import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -51,6 +53,32 @@ def steady_clock() -> float:
     """Return seconds that also pass while the machine sleeps, unlike ``time.monotonic`` on Linux."""
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
+
+
+@contextmanager
+def held(
+    s3: Any,
+    bucket: str,
+    release: str,
+    who: str,
+    *,
+    patient: bool = False,
+    on_wait: Callable[[Holder, float], None] = lambda *_: None,
+) -> Iterator[Lock]:
+    """Hold an environment's lock for a release, or for the task of that name; ``patient`` as for ``Lock.acquire``.
+
+    Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
+    """
+    lock = Lock(s3, bucket)
+    holder = Holder(secrets.token_hex(16), who, release, datetime.now(UTC).isoformat(timespec="seconds"))
+    try:
+        lock.acquire(holder, patient=patient, on_wait=on_wait)
+    except RecordFailed as error:
+        raise Refused(error.what, where=error.where, remedy=error.remedy) from error
+    try:
+        yield lock
+    finally:
+        lock.release()
 
 
 class Lock:

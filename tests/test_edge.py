@@ -244,3 +244,26 @@ def test_who_is_at_work(monkeypatch: pytest.MonkeyPatch, process: dict[str, str]
     for key, value in process.items():
         monkeypatch.setenv(key, value)
     assert edge.operator_name().startswith(name)
+
+
+def test_what_is_done_to_one_service_wants_one_named() -> None:
+    both = {"api": 1, "web": 2}
+    assert edge.pick_one(both, "web") == ("web", 2)
+    assert edge.pick_one({"api": 1}, None) == ("api", 1)
+    with pytest.raises(UsageError, match="one service at a time") as caught:
+        edge.pick_one(both, None)
+    assert caught.value.remedy == "add --service: api, web"
+    with pytest.raises(UsageError, match="there is no service 'apo' here"):
+        edge.pick_one(both, "apo")
+
+
+def test_surroundings_hold_what_a_task_works_with_and_refuse_what_is_absent(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GLI_ENV_FOLDER", str(shop.root))
+    found = edge.surroundings("dev", "shop", "aws", "ecs")
+    assert (found.settings.project, found.aws.region) == ("shop", found.settings.aws.region)
+    shop.replace(shop.env, "STATE_BUCKET=shop-state", "STATE_BUCKET=")
+    assert edge.surroundings("dev", "shop", "aws").settings.state.bucket == ""
+    with pytest.raises(Refused, match=r"state\.bucket"):
+        edge.surroundings("dev", "shop", "aws", "state")

@@ -25,7 +25,7 @@ FLOOR = {
     "lock": {"errors", "aws"},
     "shell": {"errors", "guard"},
     "web": {"guard"},
-    "edge": {"errors", "guard", "settings", "console", "aws"},
+    "edge": {"errors", "guard", "settings", "console", "aws", "lock"},
     "source": {"errors", "shell"},
     "registry": {"errors", "console"},
     "secret_references": {"errors", "console", "aws"},

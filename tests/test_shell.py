@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -14,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gli_tasks.errors import CommandFailed, Interrupted, UsageError
-from gli_tasks.shell import kill_all, run
+from gli_tasks.shell import attach, kill_all, run
+from tests.floor_parts import REPOSITORY
 
 
 def gone(pid: int, within_s: float = 5) -> bool:
@@ -289,3 +291,40 @@ def test_none_takes_a_variable_away(monkeypatch: pytest.MonkeyPatch) -> None:
     script = 'echo "${GLI_TEST_GIVEN-none} ${GLI_TEST_MORE-none}"'
     done = run(["sh", "-c", script], environment={"GLI_TEST_GIVEN": None, "GLI_TEST_MORE": "y"})
     assert done.output == "none y\n"
+
+
+HOLDS_A_TERMINAL = """\
+from gli_tasks.shell import attach
+program = "trap 'echo caught; exit 5' INT; read -r line; echo $line $WORD; while :; do sleep 0.05; done"
+print("status", attach(["sh", "-c", program], {"WORD": "given"}), flush=True)
+"""
+
+
+def test_a_session_has_this_terminal_and_its_ctrl_c() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDS_A_TERMINAL],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("typed\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "typed given\n"
+    # As a terminal does: to everyone in the foreground.
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=20)
+    assert (process.returncode, out) == (0, "caught\nstatus 5\n")
+
+
+def test_a_session_gives_the_signals_back_when_it_ends() -> None:
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)]
+    assert attach(["true"]) == 0
+    assert attach(["sh", "-c", "exit 3"]) == 3
+    with pytest.raises(UsageError, match="'no-such-program' is not installed"):
+        attach(["no-such-program"])
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)] == before

@@ -16,7 +16,7 @@ from gli_tasks.release.pipeline import flat
 from gli_tasks.release.progress import LineProgress
 from gli_tasks.release.record import Outcome, Record, ServiceRecord
 from gli_tasks.release.run import Run, timestamp
-from gli_tasks.release.start import pipeline_of
+from gli_tasks.release.start import pipeline_of, serving_release
 from gli_tasks.release.steps import STEPS, Foreseen
 from gli_tasks.settings import LoadedSettings, Settings
 
@@ -79,7 +79,8 @@ def foresee_release(loaded: LoadedSettings, console: Console) -> Forecast:
         services={name: ServiceRecord() for name in settings.services},
     )
     journal = Journal(aws.client("s3"), settings.state.bucket)
-    run = Run(settings, aws, console, LineProgress(console), journal, record, now)
+    serving = serving_release(journal, console)
+    run = Run(settings, aws, console, LineProgress(console), journal, record, now, last_healthy=serving)
     seen = {name: STEPS[name].foresee(run) for name in names}
     in_the_way = (*_held(aws, settings), *_half_done(journal))
     return Forecast(
@@ -87,7 +88,7 @@ def foresee_release(loaded: LoadedSettings, console: Console) -> Forecast:
         environment=settings.environment,
         who=record.who,
         identity=identity,
-        serving=journal.current_id(),
+        serving=serving.id if serving else "",
         overridden_settings=loaded.overrides,
         steps=tuple(StepForecast(name, one.stands, one.would, one.obstacles) for name, one in seen.items()),
         services={name: _service(run, name, tuple(seen.values())) for name in settings.ecs_services},

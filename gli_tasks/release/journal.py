@@ -100,7 +100,20 @@ class Journal:
         return record
 
     def newest(self, limit: int) -> list[Record]:
-        """Return the newest records, the newest first."""
+        """Return the newest records, the newest first. Raises RecordFailed where one of them is no record."""
+        return [self.read(release) for release in self._newest_ids(limit)]
+
+    def newest_readable(self, limit: int) -> tuple[list[Record], list[RecordFailed]]:
+        """Return the newest records, the newest first, and why others of them cannot be read."""
+        records, broken = [], []
+        for release in self._newest_ids(limit):
+            try:
+                records.append(self.read(release))
+            except RecordFailed as error:
+                broken.append(error)
+        return records, broken
+
+    def _newest_ids(self, limit: int) -> list[str]:
         from botocore.exceptions import BotoCoreError
 
         names: list[str] = []
@@ -111,7 +124,7 @@ class Journal:
             raise self._failed(error, "read") from None
         # A release's id begins with its time, so the order of names is the order of releases.
         newest = sorted((name for name in names if name.endswith(".json")), reverse=True)[:limit]
-        return [self.read(name.removeprefix(_FOLDER).removesuffix(".json")) for name in newest]
+        return [name.removeprefix(_FOLDER).removesuffix(".json") for name in newest]
 
     def _get(self, key: str) -> tuple[bytes, str] | None:
         from botocore.exceptions import BotoCoreError

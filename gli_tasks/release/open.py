@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 
@@ -9,7 +10,7 @@ from gli_tasks.aws import Aws
 from gli_tasks.console import Console
 from gli_tasks.edge import operator_name
 from gli_tasks.errors import GliError, NotRestored, Refused
-from gli_tasks.lock import Lock
+from gli_tasks.lock import Holder, Lock, held
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.pipeline import flat, put_back
 from gli_tasks.release.plan import OpenFacts, StepKind, already_done, choose_open
@@ -17,7 +18,7 @@ from gli_tasks.release.progress import progress_for
 from gli_tasks.release.record import Outcome, Record, StepOutcome, StepRecord
 from gli_tasks.release.rollback import STEPS_BACK
 from gli_tasks.release.run import Run, timestamp
-from gli_tasks.release.start import Ended, carry_out, holding, pipeline_of
+from gli_tasks.release.start import Ended, carry_out, pipeline_of
 from gli_tasks.release.steps import STEPS
 from gli_tasks.settings import LoadedSettings, Settings
 from gli_tasks.settings.model import Pipeline
@@ -102,7 +103,7 @@ def resume_release(loaded: LoadedSettings, console: Console, wanted: str) -> End
     found = find_open(settings, aws, wanted)
     require_same_sources(settings, found)
     who = operator_name()
-    with holding(aws, settings, found.id, who, console=console) as lock:
+    with _held(aws, settings, found.id, who, console) as lock:
         journal = Journal(aws.client("s3"), settings.state.bucket)
         before = journal.go_on(found.id)
         note = f"{who} at {timestamp()}"
@@ -125,13 +126,22 @@ def abort_release(loaded: LoadedSettings, console: Console, wanted: str, reason:
     aws.require_account()
     found = find_open(settings, aws, wanted)
     who = operator_name()
-    with holding(aws, settings, found.id, who, console=console) as lock:
+    with _held(aws, settings, found.id, who, console) as lock:
         journal = Journal(aws.client("s3"), settings.state.bucket)
         record = journal.go_on(found.id)
         last = next((one.name for one in reversed(record.steps)), "")
         error = GliError(f"given up by {who}: {reason}")
         ended = _give_up(settings, console, aws, journal, record, lock, last, error)
     return ended if isinstance(ended.error, NotRestored) else replace(ended, error=None)
+
+
+def _held(aws: Aws, settings: Settings, release: str, who: str, console: Console) -> AbstractContextManager[Lock]:
+    """Hold the lock, having waited for the lease of the process that died."""
+
+    def tell(holder: Holder, left_s: float) -> None:
+        console.line(f"waiting up to {left_s:.0f} s for the lease of {holder.who}, who held {release} and is silent")
+
+    return held(aws.client("s3"), settings.state.bucket, release, who, patient=True, on_wait=tell)
 
 
 def _give_up(

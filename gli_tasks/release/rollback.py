@@ -29,7 +29,8 @@ def find_target(settings: Settings, aws: Aws, wanted: str) -> Record:
     services = settings.ecs_services
     live = read_services(ecs, settings.ecs.cluster, [one.service for one in services.values()])
     serving = {name: live[one.service].task_definition for name, one in services.items()}
-    records = Journal(aws.client("s3"), settings.state.bucket).newest(_RECORDS_LOOKED_AT)
+    # One broken record must not be in the way of going back.
+    records, _ = Journal(aws.client("s3"), settings.state.bucket).newest_readable(_RECORDS_LOOKED_AT)
     chosen = choose_target([_release_facts(record) for record in records], serving, wanted)
     target = next(record for record in records if record.id == chosen)
     recorded = {name: one for name, one in target.services.items() if one.task_definition}

@@ -33,7 +33,8 @@ class Run:
     """A release under way. ``stop`` is set when a person asks it to stop.
 
     ``require_lock`` raises Locked where the environment's lock may no longer be ours. ``resumed_from`` is the record as
-    it stood when this release was cut off; None for one that was not.
+    it stood when this release was cut off; None for one that was not. ``last_healthy`` is the
+    record of the release that serves.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Run:
         started: datetime,
         require_lock: Callable[[], None] = lambda: None,
         resumed_from: Record | None = None,
+        last_healthy: Record | None = None,
     ) -> None:
         self.settings = settings
         self.aws = aws
@@ -56,6 +58,7 @@ class Run:
         self.started = started
         self.require_lock = require_lock
         self.resumed_from = resumed_from
+        self.last_healthy = last_healthy
         self.stop = threading.Event()
         self._record = record
         self._lock = threading.RLock()
@@ -88,6 +91,15 @@ class Run:
         return bool(services) and all(
             one.task_definition and one.task_definition == one.task_definition_before for one in services
         )
+
+    def checked_before(self, name: str) -> str:
+        """Return the release that serves, where it checked the very commit of this service; else an empty string."""
+        last, recorded = self.last_healthy, self.service(name)
+        if last is None or not recorded.commit or recorded.dirty or name not in self.settings.ecs_services:
+            return ""
+        before = last.services.get(name, ServiceRecord())
+        checked = any(one.name == "build.check" and one.outcome is StepOutcome.DONE for one in last.steps)
+        return last.id if checked and before.commit == recorded.commit and not before.dirty else ""
 
     def was_cut_off_in(self, step: str) -> bool:
         """Tell whether this release was resumed, and had been cut off in the middle of a step."""

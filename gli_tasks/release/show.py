@@ -44,6 +44,9 @@ def _show_record(console: Console, record: Record, place: str) -> None:
             console.answer(f"  {name}: {before} → {now}  {service.commit[:12]}  {service.digest}")
         elif service.commit:
             console.answer(f"  {name}: {service.commit[:12]}")
+    changed = [one for one in record.services.values() if one.task_definition != one.task_definition_before]
+    if healthy and not changed:
+        console.answer("  nothing changed: every service ran this already")
     if record.tag and healthy:
         console.answer(f"  tag: {record.tag}")
     console.answer(f"  record: {place}")
@@ -114,7 +117,9 @@ def show_status(console: Console, settings: Settings, aws: Aws, as_json: bool) -
 
 def show_history(console: Console, settings: Settings, aws: Aws, limit: int, as_json: bool) -> None:
     """Print the newest releases."""
-    records = Journal(aws.client("s3"), settings.state.bucket).newest(limit)
+    records, broken = Journal(aws.client("s3"), settings.state.bucket).newest_readable(limit)
+    for error in broken:
+        console.line(f"left out: {error}")
     if as_json:
         console.answer_json([json.loads(encode(record)) for record in records])
         return

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -13,7 +11,7 @@ from gli_tasks.console import Console
 from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.edge import operator_name
 from gli_tasks.errors import GliError, RecordFailed, Refused
-from gli_tasks.lock import Holder, Lock
+from gli_tasks.lock import Lock, held
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.pipeline import flat, run_pipeline
 from gli_tasks.release.plan import closing
@@ -84,36 +82,13 @@ def _start(loaded: LoadedSettings, console: Console, pipeline: Pipeline, target:
         rollback_to=target,
     )
     journal = Journal(aws.client("s3"), settings.state.bucket)
-    with holding(aws, settings, record.id, record.who) as lock:
+    with held(aws.client("s3"), settings.state.bucket, record.id, record.who) as lock:
         close_what_was_cut_off(journal, record.id)
         require_settled(read_services(aws.client("ecs"), settings.ecs.cluster, names))
         if target:
             # Looked at once more, now that nobody else can change it.
             record = replace(record, services=services_of(find_target(settings, aws, target)))
         return carry_out(settings, console, aws, journal, record, lock, pipeline)
-
-
-@contextmanager
-def holding(aws: Aws, settings: Settings, release: str, who: str, *, console: Console | None = None) -> Iterator[Lock]:
-    """Hold the environment's lock for a release. With a ``console``, a dead holder of the same release is waited for.
-
-    Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
-    """
-    lock = Lock(aws.client("s3"), settings.state.bucket)
-
-    def tell(holder: Holder, left_s: float) -> None:
-        assert console is not None
-        console.line(f"waiting up to {left_s:.0f} s for the lease of {holder.who}, who held {release} and is silent")
-
-    try:
-        holder = Holder(secrets.token_hex(16), who, release, timestamp())
-        lock.acquire(holder, patient=console is not None, on_wait=tell)
-    except RecordFailed as error:
-        raise Refused(error.what, where=error.where, remedy=error.remedy) from error
-    try:
-        yield lock
-    finally:
-        lock.release()
 
 
 def close_what_was_cut_off(journal: Journal, next_release: str) -> None:
@@ -132,6 +107,15 @@ def close_what_was_cut_off(journal: Journal, next_release: str) -> None:
     journal.write(replace(closed, outcome=Outcome.FAILED, ended_at=timestamp(), failure=failure))
 
 
+def serving_release(journal: Journal, console: Console) -> Record | None:
+    """Return the record of the last healthy release, or None; one that cannot be read spares no work, and is said."""
+    try:
+        return journal.current()
+    except RecordFailed as error:
+        console.line(f"the last healthy release cannot be looked at, so everything is checked anew: {error.what}")
+        return None
+
+
 def carry_out(
     settings: Settings,
     console: Console,
@@ -146,7 +130,8 @@ def carry_out(
     error: GliError | None = None
     with progress_for(console, flat(pipeline)) as progress:
         started = datetime.fromisoformat(record.started_at)
-        run = Run(settings, aws, console, progress, journal, record, started, lock.require_held, resumed_from)
+        serving = serving_release(journal, console)
+        run = Run(settings, aws, console, progress, journal, record, started, lock.require_held, resumed_from, serving)
         aws.guard_changes(lock.require_held)
         aws.tell_changes(run.note_call)
         run.save()

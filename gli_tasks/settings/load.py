@@ -12,7 +12,8 @@ from typing import Any
 
 from gli_tasks.errors import SettingsError, UsageError
 from gli_tasks.settings import interpolation, validation
-from gli_tasks.settings.model import SERVICE_KINDS, STEP_NAMES, STEP_NEEDS, Pipeline, Service, Settings
+from gli_tasks.settings.model import SERVICE_KINDS, Service, Settings
+from gli_tasks.settings.pipelines import build_pipelines
 
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SECRET_KEY = re.compile(r"(PASSWORD|PASSWD|PRIVATE_KEY|SECRET_KEY|SECRET_ACCESS_KEY|API_KEY|TOKEN)$", re.IGNORECASE)
@@ -239,7 +240,7 @@ def _build(
 
     data = dict(filled)
     services = _build_services(data.pop("services", {}), counted)
-    pipelines = _build_pipelines(data.pop("pipelines", {}), counted)
+    pipelines = build_pipelines(data.pop("pipelines", {}), counted)
     for name in ("project", "environment", "folder", "values"):
         if name in data:
             counted(name, "is known from the file's place; remove it")
@@ -265,43 +266,6 @@ def _build_services(data: Any, report: validation.Report) -> dict[str, Service]:
             continue
         services[name] = validation.build(SERVICE_KINDS[kind], table, f"services.{name}", report)
     return services
-
-
-def _build_pipelines(data: Any, report: validation.Report) -> dict[str, Pipeline]:
-    pipelines: dict[str, Pipeline] = {}
-    if not isinstance(data, Mapping):
-        report("pipelines", "expected a table of lists")
-        return pipelines
-    for environment, groups in data.items():
-        path = f"pipelines.{environment}"
-        if not isinstance(groups, list) or not groups:
-            report(path, "expected a list of step names")
-            continue
-        pipelines[environment] = tuple(
-            tuple(map(str, group)) if isinstance(group, list) else str(group) for group in groups
-        )
-        if () in pipelines[environment]:
-            report(path, "holds an empty list; expected step names in it")
-        flat = [step for group in pipelines[environment] for step in ((group,) if isinstance(group, str) else group)]
-        for step in flat:
-            if step not in STEP_NAMES:
-                report(path, f"there is no step {step!r}{validation.nearest(step, STEP_NAMES)}")
-        for step in sorted({step for step in flat if flat.count(step) > 1}):
-            report(path, f"names the step {step!r} twice")
-        _check_order(pipelines[environment], path, report)
-    return pipelines
-
-
-def _check_order(pipeline: Pipeline, path: str, report: validation.Report) -> None:
-    done: set[str] = set()
-    for group in pipeline:
-        names = (group,) if isinstance(group, str) else group
-        for name in names:
-            if name in STEP_NEEDS and STEP_NEEDS[name] not in done:
-                report(path, f"{name} needs {STEP_NEEDS[name]} before it")
-        done.update(names)
-    if "ecs.update" in done and "ecs.wait" not in done:
-        report(path, "ecs.update needs ecs.wait after it, or a release would end before its rollout")
 
 
 def _check_task_definitions(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,12 @@ LOGS = {
     "logDriver": "awslogs",
     "options": {"awslogs-group": GROUP, "awslogs-stream-prefix": "ecs", "awslogs-region": REGION},
 }
+
+
+def manifest_of(layer: str) -> str:
+    """Return an image's manifest; moto makes its digest of the layers."""
+    layers = [{"digest": f"sha256:{layer}", "size": 1, "mediaType": "x"}]
+    return json.dumps({"schemaVersion": 2, "mediaType": "x", "config": {"digest": layer, "size": 1}, "layers": layers})
 
 
 @dataclass

@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 
 from gli_tasks.aws import Aws
 from gli_tasks.ecs.findings import Finding, Level
-from gli_tasks.ecs.verify import Wanted, verify, wanted_by_tag
+from gli_tasks.ecs.verify import Wanted, verify, wanted_by_tag, wanted_service
 from gli_tasks.rehearsal.cloud import Elbv2Service, FargateQuota, LoadBalancers, PolicySimulator, TargetStates
 from gli_tasks.rehearsal.database import Role
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
@@ -97,6 +97,14 @@ class Stack:
     def verify(self, wanted: list[Wanted] | None = None) -> tuple[Finding, ...]:
         host, cluster = self.settings.registry.host, self.settings.ecs.cluster
         return verify(self.aws, cluster, host, self.wanted() if wanted is None else wanted)
+
+    def wanted_unasked(self) -> list[Wanted]:
+        """Return the services with images that nobody was asked for."""
+        host = self.settings.registry.host
+        return [
+            wanted_service(self.settings, name, one, f"{host}/{one.repository}@{digest(name)}", "1", image_known=True)
+            for name, one in self.settings.ecs_services.items()
+        ]
 
     def changed(self, path: str, value: Any, name: str = "api") -> list[Wanted]:
         """Return the wanted services with one place of a definition changed: ``cpu``, ``container.image``, ..."""

@@ -213,7 +213,8 @@ def rollback(
     sentence = f"{name}: from {short(facts.task_definition)} back to {short(target.task_definition)} ({target.source})"
     if plans:
         changes = differences(current(ecs, facts.task_definition), current(ecs, target.task_definition) or {})
-        show_planned(at.console, [sentence, *(f"{name}: {change}" for change in changes)] if changes else [], json)
+        same = facts.task_definition == target.task_definition
+        show_planned(at.console, [] if same else [sentence, *(f"{name}: {change}" for change in changes)], json)
         return
     at.console.line(sentence)
     if not target.digest:

@@ -43,7 +43,7 @@ def verify(
             (one.level.value, one.subject, f"{one.sentence} ({one.remedy})" if one.remedy else one.sentence)
             for one in findings
         ]
-        console.table(("", "subject", "finding"), rows)
+        console.table(("level", "subject", "finding"), rows)
         counts = [f"{sum(one.level is level for one in findings)} {level.value}" for level in Level]
         console.answer(", ".join(counts))
     require_verified(findings)

@@ -87,10 +87,13 @@ def _with_environment(run: Run) -> dict[str, Service]:
 
 
 def build_check(run: Run) -> str:
-    """Run each service's own checks, side by side."""
+    """Run each service's own checks, side by side; not again what the serving release checked of the same commit."""
 
     def check(name: str, service: Service) -> str:
         build = service.build
+        commit_of(run, name, service)
+        if before := run.checked_before(name):
+            return f"{name} was checked in {before}"
         result = run_checks(
             service.source,
             build.checks,
@@ -110,12 +113,16 @@ def build_check(run: Run) -> str:
 
 def build_check_foreseen(run: Run) -> Foreseen:
     """Say which commands would be run here."""
+    services = run.settings.services
+    before = {name: run.checked_before(name) for name, service in services.items() if commit_of(run, name, service)}
     return Foreseen(
-        would=tuple(
+        ", ".join(f"{name} was checked in {release}" for name, release in before.items() if release),
+        tuple(
             f"run `{shlex.join(argv)}` in {service.source}"
-            for service in run.settings.services.values()
+            for name, service in services.items()
+            if not before.get(name)
             for argv in service.build.checks
-        )
+        ),
     )
 
 
