@@ -64,10 +64,12 @@ def held(
     *,
     patient: bool = False,
     on_wait: Callable[[Holder, float], None] = lambda *_: None,
+    on_left: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Lock]:
     """Hold an environment's lock for a release, or for the task of that name; ``patient`` as for ``Lock.acquire``.
 
-    Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
+    ``on_left`` is told, in a sentence, that the lock could not be given back: what was done under it stands all the
+    same. Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
     """
     lock = Lock(s3, bucket)
     holder = Holder(secrets.token_hex(16), who, release, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -78,7 +80,8 @@ def held(
     try:
         yield lock
     finally:
-        lock.release()
+        if left := lock.release():
+            on_left(left)
 
 
 class Lock:
@@ -141,11 +144,12 @@ class Lock:
     def look(self) -> Seen | None:
         """Return the lock as S3 shows it, None where there never was one. Raises RecordFailed."""
         import msgspec
+        from botocore.exceptions import BotoCoreError
 
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=KEY)
             body = answer["Body"].read()
-        except self._s3.exceptions.ClientError as error:
+        except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             if error_code(error) in ("NoSuchKey", "404"):
                 return None
             raise self._failed(error) from None
