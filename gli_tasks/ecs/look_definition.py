@@ -49,7 +49,7 @@ def _platforms(ecr: Any, repository: str, digest: str) -> tuple[str, ...]:
         imageIds=[{"imageDigest": digest}],
         acceptedMediaTypes=[*_INDEXES, *_MANIFESTS],
     )
-    if not answer.get("images"):
+    if not answer["images"]:
         return ()
     manifest = json.loads(answer["images"][0]["imageManifest"])
     if "manifests" in manifest:
@@ -152,7 +152,8 @@ def _with_own_policy(aws: Aws, permission: Permission, decision: Decision) -> De
 
     def ask() -> bool:
         try:
-            return bool(manager.get_resource_policy(SecretId=permission.resource).get("ResourcePolicy"))
+            answer = _whole(manager.get_resource_policy(SecretId=permission.resource))
+            return bool(answer.get("ResourcePolicy"))
         except manager.exceptions.ResourceNotFoundException:
             return False
 
@@ -173,7 +174,7 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
 
     def ask() -> SecretState | None:
         try:
-            answer = manager.get_secret_value(SecretId=secret.id, **given)
+            answer = _whole(manager.get_secret_value(SecretId=secret.id, **given))
         except ClientError as error:
             code = error_code(error)
             if code in _NO_SECRET:
@@ -185,7 +186,7 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
 
     def ask_without_value() -> SecretState | None:
         try:
-            answer = manager.describe_secret(SecretId=secret.id)
+            answer = _whole(manager.describe_secret(SecretId=secret.id))
         except ClientError as error:
             if error_code(error) not in _NO_SECRET:
                 raise
@@ -198,6 +199,11 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
     denied = state
     described = asked(manager, ask_without_value)
     return denied if isinstance(described, Denied) else described
+
+
+def _whole(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer of Secrets Manager that names its secret. Raises KeyError for one that was cut off."""
+    return {**answer, "ARN": answer["ARN"]}
 
 
 def _keys(text: str | None) -> frozenset[str] | None:

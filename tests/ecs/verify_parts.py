@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -37,15 +38,24 @@ MARKER = "marker-of-a-secret-9f3"
 class Denying:
     """A WSGI application that refuses the named operations as IAM does, each service in its own words.
 
-    ``pause_s`` is how long each request takes at the least, as a network does.
+    ``pause_s`` is how long each request takes at the least, as a network does; ``most_at_once`` counts what was under
+    way at one time.
     """
 
     behind: Any = None
     denied: set[str] = field(default_factory=set)
     pause_s: float = 0.0
+    most_at_once: int = 0
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
         time.sleep(self.pause_s)
+        with self._lock:
+            self._at_once -= 1
         operation, query = self._operation(environ)
         if operation not in self.denied:
             return self.behind(environ, start_response)  # type: ignore[no-any-return]
@@ -76,7 +86,7 @@ class Denying:
 
 
 @dataclass
-class Stack:
+class Production:
     """A stack that is whole until a test breaks a part of it."""
 
     settings: Settings
@@ -161,7 +171,7 @@ class Stack:
         )
 
 
-def make_stack(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder: Path) -> tuple[Stack, Any]:
+def make_production(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder: Path) -> tuple[Production, Any]:
     """Return a stack that is not put up yet, and its control plane."""
     account, region = settings.aws.account, settings.aws.region
 
@@ -191,7 +201,7 @@ def make_stack(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder
     gateway = doorman.behind = Gateway(moto, services)
     doorman.denied, doorman.pause_s = set(), 0.0
     settings = replace(settings, registry=replace(settings.registry, host=registry.address))
-    return Stack(settings, aws, gateway, doorman, quota, registry, folder), plane
+    return Production(settings, aws, gateway, doorman, quota, registry, folder), plane
 
 
 def change(wanted: Wanted, path: str, value: Any) -> Wanted:
