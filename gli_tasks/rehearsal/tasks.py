@@ -114,12 +114,12 @@ def faults(
 
     console = Console()
     _require_parts()
-    from gli_tasks.rehearsal.faults import FAULTS, fault_named
+    from gli_tasks.rehearsal.faults import MATRIX, fault_named
     from gli_tasks.rehearsal.faults.document import document
     from gli_tasks.rehearsal.faults.matrix import Matrix, run_matrix
     from gli_tasks.rehearsal.show import answer, show_matrix
 
-    names = [name.strip() for name in only.split(",") if name.strip()] if only else list(FAULTS)
+    names = [name.strip() for name in only.split(",") if name.strip()] if only else list(MATRIX)
     start = time.monotonic()
     matrix = Matrix(
         project=_project(project),

@@ -57,12 +57,14 @@ def armed(stage: Stage, fault: Fault | None) -> Iterator[Surroundings]:
             stack.callback(_tell_twin, stage, {})
             counts.append(lambda: _met(stage))
         waiting = [fault.when] if fault.when else []
+        secret = _Secret(stage) if fault.secret_keys else None
 
         def begin() -> None:
             if fault.twin:
                 _tell_twin(stage, fault.twin)
-            if fault.secret_keys:
-                stack.callback(_put_secret, stage, _drop_keys(stage, fault.secret_keys))
+            if secret is not None:
+                stack.callback(secret.put_back)
+                secret.lose(fault.secret_keys)
 
         def on_line(line: str) -> None:
             if waiting and line.rpartition("]")[2].split()[:2] == [waiting[0], "begins"]:
@@ -105,17 +107,20 @@ def _met(stage: Stage) -> int:
     return sum(answer.json().values())
 
 
-def _drop_keys(stage: Stage, keys: Sequence[str]) -> str:
-    """Take keys out of the database's secret, and return what it was."""
-    database = stage.loaded.settings.database
-    assert database is not None
-    before = str(stage.client("secretsmanager").get_secret_value(SecretId=database.secret)["SecretString"])
-    left = {key: value for key, value in json.loads(before).items() if key not in keys}
-    _put_secret(stage, json.dumps(left))
-    return before
+class _Secret:
+    """The database's secret; all that takes time is done beforehand, since a release does not wait for its fault."""
 
+    def __init__(self, stage: Stage) -> None:
+        database = stage.loaded.settings.database
+        assert database is not None
+        self._name, self._client = database.secret, stage.client("secretsmanager")
+        self._before = str(self._client.get_secret_value(SecretId=self._name)["SecretString"])
 
-def _put_secret(stage: Stage, value: str) -> None:
-    database = stage.loaded.settings.database
-    assert database is not None
-    stage.client("secretsmanager").put_secret_value(SecretId=database.secret, SecretString=value)
+    def lose(self, keys: Sequence[str]) -> None:
+        """Take keys out of it."""
+        left = {key: value for key, value in json.loads(self._before).items() if key not in keys}
+        self._client.put_secret_value(SecretId=self._name, SecretString=json.dumps(left))
+
+    def put_back(self) -> None:
+        """Make it what it was."""
+        self._client.put_secret_value(SecretId=self._name, SecretString=self._before)

@@ -14,6 +14,11 @@ from gli_tasks.rehearsal.faults.fault import Fault, Kept, Promise, Serving
 #: Every call of a release that changes something; a test holds this against the calls of an undisturbed release.
 CHANGING_CALLS = ("s3.PutObject", "ecr.PutImage", "ecs.RegisterTaskDefinition", "ecs.UpdateService")
 
+#: Faults that one release meets on all its calls, since it goes on under them.
+MET_AT_ONCE = ("aws-throttling", "aws-5xx", "aws-connection-reset", "aws-lost-reply")
+#: A fault that ends the release at its first call, and so is no other than the one of that call.
+FIRST_ONLY = ("aws-expired-token",)
+
 # Each first try fails, and the one after it passes.
 _FIRST_TRY: Mapping[str, Any] = {"sequence": {"fail": 1, "pass": 1}}
 _GOES_ON = Promise(0, Serving.NEW)

@@ -48,8 +48,10 @@ meets proxy and door; the load, the tasks and the rehearsal's own looks go past 
 {promised}
 
 `aws-…` alone meets every call of a release that changes something, each at its first try; `aws-…:CALL` meets that
-call alone. The calls are {calls}: a test holds this list against the calls that the twin counts in an undisturbed
-release, so that a call added later is covered or the test fails.
+call alone, and there is one for every call. Where a release goes on under a fault, the table needs only the first;
+where it ends, it has one line for each call. The calls are {calls}: a test holds
+this list against the calls that the twin counts in an undisturbed release, so that a call added later is covered or
+the test fails.
 
 ## How a cell is judged
 
