@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 FAULTS = {fault.name: fault for fault in (*VERSION_FAULTS, *SURROUNDING_FAULTS, *AWS_FAULTS)}
-#: What `invoke rehearse.faults` rehearses. Where a release goes on, one meets a fault on all its calls; where it ends, it
-#: takes one release for each call.
+#: What `invoke rehearse.faults` rehearses. Where a release goes on, one meets a fault on all its calls; where it ends,
+#: it takes one release for each call.
 MATRIX = tuple(
     name for name in FAULTS if not name.startswith(tuple(f"{kind}:" for kind in MET_AT_ONCE)) and name not in FIRST_ONLY
 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gli_tasks.errors import UsageError
-from gli_tasks.rehearsal.faults import CHANGING_CALLS, FAULTS, Kept, Own, Promise, Serving, fault_named
+from gli_tasks.rehearsal.faults import CHANGING_CALLS, FAULTS, MATRIX, Kept, Own, Promise, Serving, fault_named
 from gli_tasks.rehearsal.faults.arming import WORKSTATION
 from gli_tasks.rehearsal.faults.document import document, where
 from gli_tasks.rehearsal.verdict import Recorded, Traffic, Verdict, broken_promises, recorded_from
@@ -74,6 +74,14 @@ def test_every_call_has_every_fault_of_awss() -> None:
         assert f"aws-{kind}" in FAULTS
         for call in CHANGING_CALLS:
             assert f"aws-{kind}:{call}" in FAULTS
+
+
+def test_the_matrix_leaves_out_only_what_another_of_its_cells_sees() -> None:
+    left_out = set(FAULTS) - set(MATRIX)
+    for name in left_out - {"aws-expired-token"}:
+        assert name.partition(":")[0] in MATRIX
+        assert FAULTS[name].promise.exit_code == 0
+    assert {f"aws-expired-token:{call}" for call in CHANGING_CALLS} <= set(MATRIX)
 
 
 def test_an_unknown_fault_is_answered_with_the_nearest() -> None:
