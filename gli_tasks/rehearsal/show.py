@@ -47,8 +47,10 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
 
 
 def answer(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as JSON holds it."""
-    return {**dataclasses.asdict(verdict), "kept": verdict.kept}
+    """Return a verdict as JSON holds it; all that the release said was shown while it said it."""
+    facts = {**dataclasses.asdict(verdict), "kept": verdict.kept}
+    del facts["said"]
+    return facts
 
 
 def show_matrix(console: Console, verdicts: Sequence[Verdict]) -> None:

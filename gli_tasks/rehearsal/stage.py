@@ -3,6 +3,7 @@ down."""
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import select
@@ -96,20 +97,7 @@ class Stage:
 
     def client(self, service: str) -> Any:
         """Return a client of the twin, by its first door: what it says is true under every fault."""
-        from botocore.config import Config
-        from botocore.session import Session
-
-        # Nothing of the operator's own: no profile, no files, no proxy.
-        files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-        session = Session(session_vars={"profile": (None, None, None, None), **files})
-        return session.create_client(
-            service,
-            endpoint_url=self.ready.endpoint,
-            region_name=self.loaded.settings.aws.region,
-            aws_access_key_id=ACCESS_KEY,
-            aws_secret_access_key=ACCESS_KEY,
-            config=Config(proxies={}),
-        )
+        return _twin_client(service, self.ready.endpoint, self.loaded.settings.aws.region)
 
     def ended(self, process: Started) -> None:
         """Note that a started program has been waited for."""
@@ -129,6 +117,24 @@ class Stage:
         self.process.stdin.write(STAY)
         self.process.stdin.close()
         self.children.close()
+
+
+@functools.cache
+def _twin_client(service: str, endpoint: str, region: str) -> Any:
+    from botocore.config import Config
+    from botocore.session import Session
+
+    # Nothing of the operator's own: no profile, no files, no proxy.
+    files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    session = Session(session_vars={"profile": (None, None, None, None), **files})
+    return session.create_client(
+        service,
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
+        config=Config(proxies={}),
+    )
 
 
 def put_up(
