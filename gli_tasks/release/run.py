@@ -12,6 +12,7 @@ from typing import TypeVar
 from gli_tasks.aws import Aws, Call
 from gli_tasks.console import Console
 from gli_tasks.errors import Interrupted
+from gli_tasks.image.content import Content
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.progress import Progress
 from gli_tasks.release.record import CallRecord, Record, ServiceRecord, StepOutcome
@@ -60,6 +61,8 @@ class Run:
         self.resumed_from = resumed_from
         self.last_healthy = last_healthy
         self.stop = threading.Event()
+        # What each service's image would be made of, asked for once; no part of the record, since the world moves on.
+        self._contents: dict[str, Content] = {}
         self._record = record
         self._lock = threading.RLock()
 
@@ -83,6 +86,16 @@ class Run:
     def service(self, name: str) -> ServiceRecord:
         """Return what is recorded of one service."""
         return self.record.services.get(name, ServiceRecord())
+
+    def content(self, name: str, read: Callable[[], Content]) -> Content:
+        """Return what a service's image would be made of, read once in this process."""
+        with self._lock:
+            known = self._contents.get(name)
+        if known is None:
+            known = read()
+            with self._lock:
+                self._contents[name] = known
+        return known
 
     @property
     def nothing_changed(self) -> bool:

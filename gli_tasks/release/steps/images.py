@@ -18,7 +18,7 @@ def image_build(run: Run) -> str:
     registry = run.settings.registry
 
     def build(name: str, service: EcsService) -> str:
-        content = service_content(service, source_of(run, name, service))
+        content = _content(run, name, service)
         if content.note:
             run.progress.says("image.build", f"{name} | {content.note}")
         if _reusable(run, name, service, content) is not None:
@@ -55,7 +55,7 @@ def image_push(run: Run) -> str:
 
     def push(name: str, service: EcsService) -> str:
         source = source_of(run, name, service)
-        content = service_content(service, source)
+        content = _content(run, name, service)
         found = _reusable(run, name, service, content)
         if found is not None:
             _note_image(run, name, adopt(ecr, found, source.image_tag))
@@ -94,10 +94,14 @@ def is_present(run: Run, name: str, service: EcsService) -> bool:
     """Tell whether the registry has an image equal to what would be built, and note it in the record where it has."""
     if run.service(name).digest:
         return True
-    found = _reusable(run, name, service, service_content(service, source_of(run, name, service)))
+    found = _reusable(run, name, service, _content(run, name, service))
     if found is not None:
         _note_image(run, name, found)
     return found is not None
+
+
+def _content(run: Run, name: str, service: EcsService) -> Content:
+    return run.content(name, lambda: service_content(service, source_of(run, name, service)))
 
 
 def _reusable(run: Run, name: str, service: EcsService, content: Content) -> ImageFacts | None:
