@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from gli_tasks.ecs.causes import CAUSES, Cause, Fault, Sign
@@ -140,9 +140,8 @@ def is_trouble(before: ServiceFacts | None, now: ServiceFacts, deployment_id: st
 
 
 def worth_telling(events: Iterable[str]) -> tuple[str, ...]:
-    """Return the events that are out of the routine, or all of them where none is."""
-    every = tuple(events)
-    return tuple(event for event in every if not _ROUTINE.search(event)) or every
+    """Return the events that are out of the routine."""
+    return tuple(event for event in events if not _ROUTINE.search(event))
 
 
 def _since(at: object, begun: object) -> bool:
@@ -307,24 +306,30 @@ def _still_starting(symptoms: Symptoms) -> bool:
 
 
 def _raw(symptoms: Symptoms) -> str:
-    reasons = stop_sentences([task for task in symptoms.stopped if is_failure(task)])
-    words = [*reasons, *(event for event in symptoms.events[:_EVENTS] if not _ROUTINE.search(event))]
-    said = "; ".join(filter(None, words))
+    reasons = _reasons(symptoms)
+    said = "; ".join(filter(None, (*reasons, *worth_telling(symptoms.events)[:_EVENTS])))
     if said:
         return f"no cause that this tool knows; AWS says: {said}"
     stands = f", and the rollout stands at: {symptoms.rollout}" if symptoms.rollout else ""
     return f"AWS gives no reason: no task of the deployment has failed, no event is out of the routine{stands}"
 
 
+def _reasons(symptoms: Symptoms) -> tuple[str, ...]:
+    # The exit code of a container that ECS stopped is ECS's doing, and comes later than the reason.
+    failed = [task for task in symptoms.stopped if is_failure(task)]
+    return stop_sentences([task if _ended_itself(task) else replace(task, exit_codes={}) for task in failed])
+
+
 def _evidence(symptoms: Symptoms) -> tuple[str, ...]:
-    reasons = stop_sentences([task for task in symptoms.stopped if is_failure(task)])
-    lines = [f"stopped: {reason}" for reason in reasons]
+    lines = [f"stopped: {reason}" for reason in _reasons(symptoms)]
     if symptoms.rollout:
         lines.append(f"rollout: {symptoms.rollout}")
     lines += [one.sentence for one in symptoms.targets if one.state != "healthy"][:_EVENTS]
     if symptoms.log is not None and symptoms.log.lines:
         lines.append(f"log {symptoms.log.stream}:")
         lines += [f"  | {line}" for line in symptoms.log.lines[-_LOG_LINES:]]
-    lines += [f"event: {event}" for event in worth_telling(symptoms.events)[:_EVENTS]]
+    # Where nothing else is known, what ECS does as ever says at least how far it came.
+    events = tuple(dict.fromkeys(worth_telling(symptoms.events))) or (() if symptoms.stopped else symptoms.events)
+    lines += [f"event: {event}" for event in events[:_EVENTS]]
     lines += [f"not read: {line}" for line in symptoms.unread]
     return tuple(lines)

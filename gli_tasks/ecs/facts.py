@@ -67,11 +67,11 @@ class RoleState:
 class SecretState:
     """A secret that is there. ``keys`` are those of its JSON object; None where it holds no such object.
 
-    No value is kept.
+    ``fault`` says why nobody can read it, such as ``is marked for deletion``. No value is kept.
     """
 
     keys: frozenset[str] | Denied | None
-    deleted: bool = False
+    fault: str = ""
 
 
 class Decision(StrEnum):

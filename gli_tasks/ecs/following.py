@@ -99,7 +99,11 @@ class Following:
     def _judge(self, name: str, facts: ServiceFacts) -> Judgement:
         witness, deployment = self._witnesses[name], self._deployments[name]
         judgement = judge(facts, deployment)
-        if judgement.progress is Progress.REPLACED:
+        mine = facts.deployment(deployment)
+        if judgement.progress in (Progress.FAILED, Progress.REPLACED) and (
+            mine is None or mine.rollout_state != "FAILED"
+        ):
+            # It is gone, or another took its place: AWS's own account says why; the texts only as far as they go.
             judgement = judge(facts, deployment, witness.attempt())
         if judgement.progress in (Progress.FAILED, Progress.REPLACED):
             return replace(judgement, diagnosis=witness.explain(judgement.sentence))

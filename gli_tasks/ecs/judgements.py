@@ -187,8 +187,8 @@ def _secret_finding(subject: str, state: SecretState | Denied | None, takers: li
     if state is None:
         what = f"there is no such secret, or none of version {version}" if version else "there is no such secret"
         return ng(subject, f"{what} (for {_names(takers)})", "create it, or mend the ARN")
-    if state.deleted:
-        return ng(subject, f"is marked for deletion (for {_names(takers)})", "restore it, or name another")
+    if state.fault:
+        return ng(subject, f"{state.fault} (for {_names(takers)})", "restore it or its key, or name another")
     keyed = [one for one in takers if one.key]
     if not keyed:
         return ok(subject, "is there")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gli_tasks.aws import Aws
+from gli_tasks.aws import Aws, error_code
 from gli_tasks.ecs.asking import asked
 from gli_tasks.ecs.facts import Decision, Denied, ImagePlace, ImageState, RoleState, SecretState
 from gli_tasks.ecs.references import ImageReference, Permission, SecretId, parameter_names, role_name
@@ -14,6 +14,12 @@ from gli_tasks.ecs.references import ImageReference, Permission, SecretId, param
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _CONFIG_TIMEOUT_S = 10.0
+# Errors of GetSecretValue (API reference): a malformed ARN names no secret either.
+_NO_SECRET = frozenset({"ResourceNotFoundException", "InvalidParameterException", "ValidationException"})
+_UNREADABLE = {
+    "InvalidRequestException": "is marked for deletion",
+    "DecryptionFailure": "cannot be decrypted with its key",
+}
 
 
 def read_image_state(aws: Aws, image: ImageReference) -> ImageState | Denied:
@@ -24,7 +30,8 @@ def read_image_state(aws: Aws, image: ImageReference) -> ImageState | Denied:
         wanted = {"imageDigest": image.digest} if image.digest else {"imageTag": image.tag or "latest"}
         try:
             details = ecr.describe_images(repositoryName=image.repository, imageIds=[wanted])["imageDetails"]
-        except ecr.exceptions.ImageNotFoundException:
+        except (ecr.exceptions.ImageNotFoundException, ecr.exceptions.InvalidParameterException):
+            # No image can have a malformed digest or tag.
             return ImageState(ImagePlace.NO_IMAGE)
         except ecr.exceptions.RepositoryNotFoundException:
             return ImageState(ImagePlace.NO_REPOSITORY)
@@ -42,7 +49,7 @@ def _platforms(ecr: Any, repository: str, digest: str) -> tuple[str, ...]:
         imageIds=[{"imageDigest": digest}],
         acceptedMediaTypes=[*_INDEXES, *_MANIFESTS],
     )
-    if not answer.get("images"):
+    if not answer["images"]:
         return ()
     manifest = json.loads(answer["images"][0]["imageManifest"])
     if "manifests" in manifest:
@@ -145,7 +152,8 @@ def _with_own_policy(aws: Aws, permission: Permission, decision: Decision) -> De
 
     def ask() -> bool:
         try:
-            return bool(manager.get_resource_policy(SecretId=permission.resource).get("ResourcePolicy"))
+            answer = _whole(manager.get_resource_policy(SecretId=permission.resource))
+            return bool(answer.get("ResourcePolicy"))
         except manager.exceptions.ResourceNotFoundException:
             return False
 
@@ -158,24 +166,32 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
 
     Where its value may not be read, whether it is there is asked all the same.
     """
+    from botocore.exceptions import ClientError
+
     manager = aws.client("secretsmanager")
     version = {"VersionStage": secret.stage, "VersionId": secret.version}
+    given = {key: value for key, value in version.items() if value}
 
     def ask() -> SecretState | None:
-        given = {key: value for key, value in version.items() if value}
         try:
-            return SecretState(_keys(manager.get_secret_value(SecretId=secret.id, **given).get("SecretString")))
-        except manager.exceptions.ResourceNotFoundException:
-            return None
-        except manager.exceptions.InvalidRequestException:
-            return SecretState(None, deleted=True)
+            answer = _whole(manager.get_secret_value(SecretId=secret.id, **given))
+        except ClientError as error:
+            code = error_code(error)
+            if code in _NO_SECRET:
+                return None
+            if code not in _UNREADABLE:
+                raise
+            return SecretState(None, _UNREADABLE[code])
+        return SecretState(_keys(answer.get("SecretString")))
 
     def ask_without_value() -> SecretState | None:
         try:
-            answer = manager.describe_secret(SecretId=secret.id)
-        except manager.exceptions.ResourceNotFoundException:
+            answer = _whole(manager.describe_secret(SecretId=secret.id))
+        except ClientError as error:
+            if error_code(error) not in _NO_SECRET:
+                raise
             return None
-        return SecretState(denied, deleted=bool(answer.get("DeletedDate")))
+        return SecretState(denied, "is marked for deletion" if answer.get("DeletedDate") else "")
 
     state = asked(manager, ask)
     if not isinstance(state, Denied):
@@ -183,6 +199,11 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
     denied = state
     described = asked(manager, ask_without_value)
     return denied if isinstance(described, Denied) else described
+
+
+def _whole(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer of Secrets Manager that names its secret. Raises KeyError for one that was cut off."""
+    return {**answer, "ARN": answer["ARN"]}
 
 
 def _keys(text: str | None) -> frozenset[str] | None:

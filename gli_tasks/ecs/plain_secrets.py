@@ -10,7 +10,7 @@ from collections import Counter
 # What a variable's name must hold to be that of a secret, as words between underscores; the guides' own names
 # end with the environment's (SECRET_KEY_PRODUCTION), so the words may stand anywhere.
 _SECRET_WORDS = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|PASS|PWD|SECRETS?|TOKEN|CREDENTIALS?|APIKEY"
+    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|PASS$|PWD|SECRETS?|TOKEN|CREDENTIALS?|APIKEY"
     r"|(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|MASTER|AUTH|ACCOUNT|LICENSE|JWT|SSH|HMAC)_?KEY)(?:_|[0-9]|$)"
 )
 # The last word of a name that speaks of a secret and holds none.
@@ -44,9 +44,14 @@ _KNOWN_SHAPES = (
 )
 
 _TOKEN = re.compile(r"[\w+/=~!@#$%^&*()-]{20,}")
+# What names are put together with: no sign of chance.
+_SEPARATORS = re.compile(r"[-_/]")
+_HEX = re.compile(r"(?=(?:.*[0-9]){4})(?=(?:.*[a-f]){4})[0-9a-f]{32,}", re.IGNORECASE)
 _LEAST_BITS = 3.2
-_LEAST_CHANGES = 0.4
-_LEAST_LETTERS, _LEAST_DIGITS = 5, 3
+_LEAST_LETTERS = 5
+# How often the kind of character changes, and how many digits there are: of one case, and of both.
+_ONE_CASE = (0.4, 3)
+_BOTH_CASES = (0.33, 1)
 
 
 def secret_in_text(text: str) -> str:
@@ -76,16 +81,19 @@ def secret_in_variable(name: str, value: str) -> str:
 def _looks_random(value: str) -> bool:
     """Tell whether a value looks drawn by chance: long, of many characters, and of kinds that change all the time.
 
-    Words, names and paths change from letters to digits or marks once a word, not at two characters of five.
+    Words and names change from letters to digits, or from small to capital, once or twice a word.
     """
     if not _TOKEN.fullmatch(value) or _UUID.fullmatch(value):
         return False
-    kinds = [_kind(character) for character in value]
-    letters = sum(kind in ("lower", "upper") for kind in kinds)
-    if letters < _LEAST_LETTERS or kinds.count("digit") < _LEAST_DIGITS:
+    if _HEX.fullmatch(value):
+        return True
+    joined = _SEPARATORS.sub("", value)
+    kinds = [_kind(character) for character in joined]
+    lower, upper = kinds.count("lower"), kinds.count("upper")
+    least_changes, least_digits = _BOTH_CASES if lower and upper else _ONE_CASE
+    if lower + upper < _LEAST_LETTERS or kinds.count("digit") < least_digits or _bits(joined) < _LEAST_BITS:
         return False
-    changes = sum(one != other for one, other in itertools.pairwise(kinds))
-    return changes >= _LEAST_CHANGES * len(value) and _bits(value) >= _LEAST_BITS
+    return sum(one != other for one, other in itertools.pairwise(kinds)) >= least_changes * len(joined)
 
 
 def _kind(character: str) -> str:

@@ -16,7 +16,7 @@ from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.wire import Gateway
-from tests.ecs.rollout_parts import BareRuntime, Cluster, NoLogs, NoSecrets, NoTargets, digest
+from tests.ecs.rollout_parts import BareRuntime, Cluster, Meddler, NoLogs, NoSecrets, NoTargets, digest
 from tests.ecs.stack_parts import GROUP, Stack
 from tests.floor_parts import ACCOUNT, REGION
 from tests.rehearsal.ecs.ecs_local_parts import LocalRuntime
@@ -36,7 +36,8 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         runtime, digest, NoTargets(), NoLogs(), NoSecrets(), time_scale=0.004, provisioning_delay_s=2, pace_s=0.01
     )
     plane.start()
-    server = make_server("127.0.0.1", 0, Gateway(_nothing_behind, [EcsService(plane)]), threaded=True)
+    meddler = Meddler(Gateway(_nothing_behind, [EcsService(plane)]))
+    server = make_server("127.0.0.1", 0, meddler, threaded=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     ecs = boto3.client(
@@ -48,7 +49,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
         config=Config(retries={"total_max_attempts": 1}),
     )
     ecs.create_cluster(clusterName="main")
-    yield Cluster(ecs, tmp_path)
+    yield Cluster(ecs, tmp_path, meddler)
     ecs.close()
     plane.stop()
     runtime.close()

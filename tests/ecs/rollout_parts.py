@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from gli_tasks.rehearsal.runtime.contract import (
     ContainerSpec,
     RunningContainer,
 )
+from gli_tasks.rehearsal.wire.messages import WsgiApp
 
 ROLE = "arn:aws:iam::123456789012:role/execution"
 NETWORK = {"awsvpcConfiguration": {"subnets": ["subnet-1"], "securityGroups": ["sg-1"]}}
@@ -105,11 +107,49 @@ class NoSecrets:
 
 
 @dataclass
+class Fault:
+    """What becomes of calls of an operation: ``times`` of them are answered so; ``carried_out``: and still done."""
+
+    operation: str
+    times: int = 1
+    status: int = 200
+    body: dict[str, Any] = field(default_factory=dict)
+    carried_out: bool = False
+
+
+class Meddler:
+    """Stands between client and ECS, and spoils answers as told."""
+
+    def __init__(self, behind: WsgiApp) -> None:
+        self._behind, self.faults, self.spoilt = behind, list[Fault](), 0
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        operation = str(environ.get("HTTP_X_AMZ_TARGET", "")).rpartition(".")[2]
+        fault = next((one for one in self.faults if one.operation == operation and one.times > 0), None)
+        if fault is None:
+            return self._behind(environ, start_response)
+        fault.times -= 1
+        self.spoilt += 1
+        if fault.carried_out:
+            list(self._behind(environ, lambda *_: None))
+        body = json.dumps(fault.body).encode()
+        headers = [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))]
+        start_response(f"{fault.status} x", headers)
+        return [body]
+
+
+def throttled(operation: str, times: int) -> Fault:
+    """Return the fault that AWS throttles calls of an operation."""
+    return Fault(operation, times, 400, {"__type": "ThrottlingException", "message": "Rate exceeded"})
+
+
+@dataclass
 class Cluster:
     """A client of the cluster ``main``, and what to do with it."""
 
     ecs: Any
     folder: Path
+    meddler: Meddler
 
     def definition(self, image: str, family: str = "api", **changes: Any) -> dict[str, Any]:
         return {

@@ -124,7 +124,7 @@ def test_the_evidence_holds_what_the_cause_is_made_of() -> None:
         unread=("the running tasks: AWS refused",),
     )
     assert diagnose(symptoms).evidence == (
-        f"stopped: 2 × {ELB_FAILED} (api exited with 137)",
+        f"stopped: 2 × {ELB_FAILED}",
         "rollout: ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/0.",
         "target 10.0.1.5:8000 unhealthy: Target.ResponseCodeMismatch, Health checks failed with these codes: [503]",
         "log /ecs/api ecs/api/t2:",

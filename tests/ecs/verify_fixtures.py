@@ -1,4 +1,4 @@
-"""The stack of a project's production on a real HTTP server, put up once for a module."""
+"""The references of a project's production on a real HTTP server, put up once for a module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from gli_tasks.aws import Aws
 from gli_tasks.settings import load
-from tests.ecs.verify_parts import Denying, Stack, make_stack
+from tests.ecs.verify_parts import Denying, Production, make_production
 from tests.floor_parts import REPOSITORY
 
 _ACCOUNT = "917891822317"
@@ -35,7 +35,7 @@ class _Handler(WSGIRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def production(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
     """Put up the production of ``gli``, or of the project that the test names as a parameter.
 
     What a test breaks it mends.
@@ -55,7 +55,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             process.setenv(key, value)
         moto = DomainDispatcherApplication(create_backend_app)
         aws = Aws(settings.aws.region, settings.aws.account)
-        made, plane = make_stack(settings, aws, door, moto, tmp_path_factory.mktemp(project))
+        made, plane = make_production(settings, aws, door, moto, tmp_path_factory.mktemp(project))
         httpx.post(f"{url}/moto-api/reset").raise_for_status()
         plane.start()
         made.put_up()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from urllib.parse import parse_qs
 
 from gli_tasks.aws import Aws
 from gli_tasks.ecs.findings import Finding, Level
-from gli_tasks.ecs.verify import Wanted, verify, wanted_by_tag
+from gli_tasks.ecs.verify import Wanted, verify, wanted_by_tag, wanted_service
 from gli_tasks.rehearsal.cloud import Elbv2Service, FargateQuota, LoadBalancers, PolicySimulator, TargetStates
 from gli_tasks.rehearsal.database import Role
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
@@ -37,15 +38,24 @@ MARKER = "marker-of-a-secret-9f3"
 class Denying:
     """A WSGI application that refuses the named operations as IAM does, each service in its own words.
 
-    ``pause_s`` is how long each request takes at the least, as a network does.
+    ``pause_s`` is how long each request takes at the least, as a network does; ``most_at_once`` counts what was under
+    way at one time.
     """
 
     behind: Any = None
     denied: set[str] = field(default_factory=set)
     pause_s: float = 0.0
+    most_at_once: int = 0
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
         time.sleep(self.pause_s)
+        with self._lock:
+            self._at_once -= 1
         operation, query = self._operation(environ)
         if operation not in self.denied:
             return self.behind(environ, start_response)  # type: ignore[no-any-return]
@@ -76,7 +86,7 @@ class Denying:
 
 
 @dataclass
-class Stack:
+class Production:
     """A stack that is whole until a test breaks a part of it."""
 
     settings: Settings
@@ -97,6 +107,14 @@ class Stack:
     def verify(self, wanted: list[Wanted] | None = None) -> tuple[Finding, ...]:
         host, cluster = self.settings.registry.host, self.settings.ecs.cluster
         return verify(self.aws, cluster, host, self.wanted() if wanted is None else wanted)
+
+    def wanted_unasked(self) -> list[Wanted]:
+        """Return the services with images that nobody was asked for."""
+        host = self.settings.registry.host
+        return [
+            wanted_service(self.settings, name, one, f"{host}/{one.repository}@{digest(name)}", "1", image_known=True)
+            for name, one in self.settings.ecs_services.items()
+        ]
 
     def changed(self, path: str, value: Any, name: str = "api") -> list[Wanted]:
         """Return the wanted services with one place of a definition changed: ``cpu``, ``container.image``, ..."""
@@ -153,7 +171,7 @@ class Stack:
         )
 
 
-def make_stack(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder: Path) -> tuple[Stack, Any]:
+def make_production(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder: Path) -> tuple[Production, Any]:
     """Return a stack that is not put up yet, and its control plane."""
     account, region = settings.aws.account, settings.aws.region
 
@@ -183,7 +201,7 @@ def make_stack(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder
     gateway = doorman.behind = Gateway(moto, services)
     doorman.denied, doorman.pause_s = set(), 0.0
     settings = replace(settings, registry=replace(settings.registry, host=registry.address))
-    return Stack(settings, aws, gateway, doorman, quota, registry, folder), plane
+    return Production(settings, aws, gateway, doorman, quota, registry, folder), plane
 
 
 def change(wanted: Wanted, path: str, value: Any) -> Wanted:

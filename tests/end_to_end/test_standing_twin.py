@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gli_tasks.aws import is_read
 from tests.conftest import missing
 from tests.end_to_end.conftest import ROOT, invoke, traces, wait_until_gone
 
@@ -215,3 +216,91 @@ def test_going_back_is_to_the_last_healthy_release_and_never_to_what_was_left(en
     assert forward[0]["rollback_to"]
     unknown = invoke("release.rollback", "-e", "prod", "--yes", "--to", "nope", environment=environment)
     assert unknown.returncode == 2
+
+
+def writes(environment: dict[str, str]) -> dict[str, int]:
+    """Return how often each call that changes something reached the server."""
+    counted = httpx.get(f"{environment['AWS_ENDPOINT_URL']}/_twin/calls").json()
+    return {
+        f"{service} {operation}": count
+        for service, operations in counted.items()
+        for operation, count in operations.items()
+        # REST services are counted by HTTP method.
+        if not is_read(operation) and operation not in ("GET", "HEAD")
+    }
+
+
+def test_a_plan_says_what_would_change_and_writes_nothing(environment: dict[str, str]) -> None:
+    before = writes(environment)
+    tags = {name: git_tags(environment[f"{name}_SOURCE"]) for name in ("API", "WEBSOCKET")}
+    done = invoke("release.plan", "-e", "prod", "--json", environment=environment)
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["steps"][0]["name"] == "git.check"
+    assert set(plan["services"]) == {"api", "websocket"}
+    assert plan["obstacles"] == []
+    assert {one["level"] for one in plan["findings"]} <= {"OK", "SKIP"}
+    assert "API_SOURCE" in plan["overridden_settings"]
+    # The same by the flag of the release itself, and of every other task that changes something.
+    for words in (
+        ("release.prod", "--plan", "--json"),
+        ("ecs.register", "-e", "prod", "--plan"),
+        ("ecs.update", "-e", "prod", "--plan"),
+        ("ecs.prune", "-e", "prod", "--plan"),
+        ("ecs.scale", "-e", "prod", "-s", "api", "--count", "3", "--plan"),
+        ("image.push", "-e", "prod", "--plan"),
+        ("image.prune", "-e", "prod", "--plan"),
+        ("release.unlock", "-e", "prod", "--plan"),
+    ):
+        planned = invoke(*words, environment=environment)
+        assert planned.returncode == 0, planned.stderr
+    assert writes(environment) == before
+    assert {name: git_tags(environment[f"{name}_SOURCE"]) for name in tags} == tags
+
+
+def git_tags(folder: str) -> str:
+    return subprocess.run(["git", "ls-remote", "origin"], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_plan_shows_a_new_commit_and_every_obstacle(environment: dict[str, str]) -> None:
+    folder = environment["API_SOURCE"]
+    file = os.path.join(folder, "forgotten.txt")
+    with open(file, "w") as opened:
+        opened.write("not committed")
+    try:
+        done = invoke("release.plan", "-e", "prod", environment=environment)
+    finally:
+        os.unlink(file)
+    assert done.returncode == 2
+    assert "1 files differ from the commit (forgotten.txt)" in done.stdout
+    assert "a release would refuse or fail now:" in done.stdout
+    assert "build gli-api-production:" in done.stdout
+    assert "1 thing is in the way of a release" in done.stderr
+
+
+def test_a_forged_write_inside_a_plan_is_refused(environment: dict[str, str]) -> None:
+    before = writes(environment)
+    program = """
+import os
+from pathlib import Path
+from gli_tasks.console import Console
+from gli_tasks.edge import planning
+from gli_tasks.errors import PlanWouldWrite
+from gli_tasks.release.forecast import foresee_release
+from gli_tasks.release.steps import STEPS, Step
+from gli_tasks.settings import load
+planning(True)
+loaded = load(Path("env").resolve(), "gli", "prod", os.environ)
+def forged(run):
+    run.aws.client("ecs").update_service(cluster="production-gli-cluster", service="production-gli-api", desiredCount=0)
+STEPS["notify"] = Step(STEPS["notify"].act, forged)
+try:
+    foresee_release(loaded, Console())
+except PlanWouldWrite as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert "a plan tried to write: ecs UpdateService" in done.stdout, done.stderr
+    assert writes(environment) == before

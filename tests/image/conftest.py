@@ -6,7 +6,9 @@ import base64
 import shutil
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import boto3
 import docker
@@ -16,12 +18,15 @@ from moto.server import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
 from gli_tasks.rehearsal.builder.engine import StandInBuilder
+from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
+from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.registry.ecr import EcrImages
 from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.rehearsal.runtime.sweep import remove_images_of
-from gli_tasks.rehearsal.wire import Gateway
+from gli_tasks.rehearsal.wire import AwsService, Gateway
 from tests.conftest import missing
-from tests.image.image_parts import Checkout, RealRegistry, Registry, write_source
+from tests.ecs.rollout_parts import BareRuntime, Cluster, Meddler, NoLogs, NoSecrets, NoTargets, digest
+from tests.image.image_parts import Checkout, Cloud, RealRegistry, Registry, write_source
 
 ACCOUNT = "123456789012"
 REPOSITORIES = ("team-api", "team-web")
@@ -51,12 +56,12 @@ def each_engine(request: pytest.FixtureRequest) -> Iterator[docker.DockerClient]
     client.close()
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Iterator[Registry]:
+@contextmanager
+def registry_with(root: Path, *services: AwsService) -> Iterator[Registry]:
     password: list[str] = []
     immutable: set[str] = set()
     server = OciRegistry(
-        tmp_path / "registry",
+        root,
         authenticate=lambda user, given: user == "AWS" and [given] == password,
         repository_exists=REPOSITORIES.__contains__,
         tag_is_immutable=lambda repository, _tag: repository in immutable,
@@ -68,26 +73,66 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         tag_is_immutable=lambda repository, _tag: repository in immutable,
         account=ACCOUNT,
     )
-    gateway = Gateway(DomainDispatcherApplication(create_backend_app), [images])
-    web = make_server("127.0.0.1", 0, gateway, threaded=True)
+    gateway = Gateway(DomainDispatcherApplication(create_backend_app), [images, *services])
+    asked: list[str] = []
+
+    def noting(environ: dict[str, Any], start_response: Any) -> Any:
+        target = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2]
+        asked.append(target or f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}")
+        return gateway(environ, start_response)
+
+    web = make_server("127.0.0.1", 0, noting, threaded=True)
     thread = threading.Thread(target=web.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    ecr = boto3.client(
-        "ecr",
-        region_name="ap-northeast-2",
-        endpoint_url=f"http://127.0.0.1:{web.server_port}",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    url = f"http://127.0.0.1:{web.server_port}"
+    ecr = client("ecr", url)
     token = ecr.get_authorization_token()["authorizationData"][0]["authorizationToken"]
     password.append(base64.b64decode(token).decode().partition(":")[2])
-    yield Registry(ecr, server.address, server, immutable)
+    yield Registry(ecr, server.address, server, immutable, url, asked)
     ecr.close()
     web.shutdown()
     web.server_close()
     thread.join(5)
     server.stop()
+
+
+def client(service: str, url: str) -> Any:
+    return boto3.client(
+        service,
+        region_name="ap-northeast-2",
+        endpoint_url=url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+        config=Config(retries={"total_max_attempts": 1}),
+    )
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[Registry]:
+    with registry_with(tmp_path / "registry") as made:
+        yield made
+
+
+def _nobody_meddles(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
+    raise AssertionError("these tests meddle with answers on the client's side")
+
+
+@pytest.fixture
+def cloud(tmp_path: Path) -> Iterator[Cloud]:
+    """The registry with the twin's ECS beside it, whose containers are bare processes, and moto for the rest."""
+    runtime = BareRuntime()
+    plane = EcsControlPlane(
+        runtime, digest, NoTargets(), NoLogs(), NoSecrets(), time_scale=0.004, provisioning_delay_s=2, pace_s=0.01
+    )
+    plane.start()
+    with registry_with(tmp_path / "registry", EcsService(plane)) as made:
+        ecs, s3 = client("ecs", made.url), client("s3", made.url)
+        ecs.create_cluster(clusterName="main")
+        yield Cloud(made, Cluster(ecs, tmp_path, Meddler(_nobody_meddles)), s3)
+        ecs.close()
+        s3.close()
+    plane.stop()
+    runtime.close()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from typing import Any
 from gli_tasks.image.content import Content, read_content
 from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.source import read_source
+from tests.ecs.rollout_parts import Cluster
 
 _REQUEST = re.compile(rb"((?:GET|HEAD|POST|PUT|DELETE|PATCH) \S+) HTTP/1\.[01]\r\n")
 
@@ -30,6 +31,18 @@ class Registry:
     server: OciRegistry
     #: The repositories whose tags may not move.
     immutable: set[str] = field(default_factory=set)
+    url: str = ""
+    #: Every call of AWS that the server got, by operation, or by method and path where it has no target.
+    asked: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A registry, a cluster and an S3 of one account."""
+
+    registry: Registry
+    cluster: Cluster
+    s3: Any
 
 
 class Checkout:
@@ -109,9 +122,13 @@ class Watched:
         self.requests: list[str] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
+        # Closing alone would leave it listening for as long as the thread waits in it.
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join(5)
         self._listener.close()
 
     def _accept(self) -> None:

@@ -55,9 +55,10 @@ HEALTH = (
     Cause(
         "slow-start",
         TARGETS,
-        "the load balancer's health checks fail: the new version was still starting when its grace period of {grace} "
-        "s was over",
-        "make it start faster, or raise healthCheckGracePeriodSeconds of the service above its start time",
+        "the load balancer's health checks fail: the new version had not opened port {port} when its grace period of "
+        "{grace} s was over",
+        "if the log below shows that it was still starting, make it faster or raise healthCheckGracePeriodSeconds of "
+        "the service; if not, let it listen on that port, on 0.0.0.0",
         text=_BALANCER_SAYS_NO,
         target=r"Target\.FailedHealthChecks|health checks failed",
         sign=Sign.STILL_STARTING,

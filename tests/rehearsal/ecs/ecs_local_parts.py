@@ -75,12 +75,13 @@ class LocalContainer:
 
 
 class LocalRuntime:
-    """Runs ``ecs_sample_program.py`` for every image; images under ``missing/`` cannot be pulled."""
+    """Runs one program for every image, by default ``ecs_sample_program.py``; images under ``missing/`` cannot be
+    pulled."""
 
     name = "process"
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, program: Path = PROGRAM) -> None:
+        self._folder, self._program = folder, program
         self.specs: list[ContainerSpec] = []
         self.stopped: list[str] = []
         self._containers: list[LocalContainer] = []
@@ -92,7 +93,7 @@ class LocalRuntime:
                 "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
                 f"failed to resolve ref {spec.image}"
             )
-        argv = [sys.executable, "-S", "-E", str(PROGRAM), *(spec.command or ())]
+        argv = [sys.executable, "-S", "-E", str(self._program), *(spec.command or ())]
         environment = {"PATH": "/usr/bin:/bin", "TASK_ADDRESS": spec.address, **spec.environment}
         process = subprocess.Popen(
             argv,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
@@ -32,6 +33,7 @@ def ecr(registry: Registry) -> Iterator[Any]:
         repository_exists=registry.repositories.__contains__,
         tag_is_immutable=lambda repository, _tag: repository in registry.immutable,
         account=ACCOUNT,
+        signed_address=registry.server.signed_address,
     )
     server = make_server("127.0.0.1", 0, Gateway(nothing_else, [service], {}), threaded=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
@@ -158,3 +160,17 @@ def test_everything_else_falls_through(ecr: Any) -> None:
     with pytest.raises(ClientError) as raised:
         ecr.describe_repositories()
     assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 418
+
+
+def test_a_signed_address_gives_a_blob_and_no_other(
+    ecr: Any, registry: Registry, client: RegistryClient, tmp_path: Path
+) -> None:
+    image = make_image({"app": b"1"})
+    image.push(client, "team/api", "1", tmp_path)
+    config, layer = (str(digest) for digest in image.blobs)
+    url = ecr.get_download_url_for_layer(repositoryName="team/api", layerDigest=config)["downloadUrl"]
+    assert httpx.get(url).json()["architecture"] == "amd64"
+    assert httpx.get(url.replace(config, layer)).status_code == 401
+    assert httpx.delete(url).status_code == 401
+    with pytest.raises(ecr.exceptions.LayersNotFoundException):
+        ecr.get_download_url_for_layer(repositoryName="team/web", layerDigest=config)
