@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from gli_tasks.aws import is_read
+from gli_tasks.lock import held
 from tests.ecs.stack_parts import LOGS, ROLE, Stack, manifest_of
 from tests.floor_parts import ACCOUNT, REGION, REPOSITORY, Shop, clean_process_environment, invoke
 
@@ -337,3 +338,25 @@ def test_a_shell_is_opened_by_aws_s_own_program(desk: Desk, tmp_path: Path) -> N
     task = desk.cloud.tasks()[0]["taskArn"].rsplit("/", 1)[-1]
     planned = desk.invoke("ecs.exec", "--plan")
     assert planned.stdout == f"would change:\n  - api: execute /bin/sh in api of task {task}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ecs.scale", "--count", "2"], ["ecs.prune", "--newest", "1"], ["ecs.rollback"], ["ecs.update"]],
+    ids=lambda words: words[0],
+)
+def test_while_a_release_holds_the_environment_nothing_is_changed_by_hand(desk: Desk, words: list[str]) -> None:
+    desk.cloud.register("serve")
+    desk.cloud.serve(desk.cloud.register("serve", "0"))
+    if words[0] == "ecs.update":
+        desk.cloud.register("serve", "0.1")
+    else:
+        record(desk, "r1", "")
+    with held(desk.cloud.client("s3"), "shop-state", "20260301-000000-abcd", "kim@desk"):
+        before = desk.writes()
+        done = desk.invoke(*words, "--yes")
+        assert (done.returncode, "kim@desk holds the environment" in done.stderr) == (3, True), done.stderr
+        assert desk.writes() == before
+    after = desk.invoke(*words, "--yes")
+    assert after.returncode == 0, after.stderr
+    assert desk.writes() != before

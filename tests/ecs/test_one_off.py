@@ -69,13 +69,15 @@ def test_another_exit_code_fails_with_code_reason_and_last_lines(cloud: Stack) -
     assert caught.value.returncode == 3
     assert f"task {done.task} ended with exit code 3: Essential container in task exited" in str(caught.value)
     assert "    ends with 3" in str(caught.value)
+    assert "read the log" in caught.value.remedy
 
 
 def test_a_task_that_never_starts_says_why(cloud: Stack) -> None:
     done = run(cloud, definition=cloud.register("serve", image="missing/api:1"))
     assert done.exit_code is None
-    with pytest.raises(CommandFailed, match=r"never started: .*CannotPullContainerError"):
+    with pytest.raises(CommandFailed, match=r"never started: .*CannotPullContainerError") as caught:
         require_success(done)
+    assert "docker pull" in caught.value.remedy
 
 
 def test_environment_and_size_are_given_and_the_image_keeps_its_command(cloud: Stack) -> None:
@@ -167,6 +169,7 @@ def test_where_a_service_runs_is_copied_from_it(cloud: Stack) -> None:
         (["migrate", "--password", "hunter2x"], {}),
         (["migrate", "--db-password=hunter2x"], {}),
         ([], {"PGPASSWORD": "hunter2x"}),
+        ([], {"API_KEY": "hunter2x"}),
         ([], {"DATABASE_URL": "postgres://app:hunter2x@db/gli"}),
     ],
 )
