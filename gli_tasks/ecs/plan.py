@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -329,7 +329,6 @@ class TaskFacts:
     address: str = ""
     started_at: datetime | None = None
     stopping_at: datetime | None = None
-    runtime_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def task_facts(description: Mapping[str, Any]) -> TaskFacts:
@@ -348,7 +347,6 @@ def task_facts(description: Mapping[str, Any]) -> TaskFacts:
         address=_address(containers),
         started_at=description.get("startedAt"),
         stopping_at=description.get("stoppingAt") or description.get("stoppedAt"),
-        runtime_ids={str(one["name"]): str(one["runtimeId"]) for one in containers if one.get("runtimeId")},
     )
 
 

@@ -234,6 +234,7 @@ def rollback(
         poll_s=settings.rollout.poll_s,
         on_change=lambda _, judgement: at.console.line(f"{name}: {judgement.sentence}"),
         hold=at.alone("ecs.rollback"),
+        client=at.aws.client,
     )
     if json:
         at.console.answer_json({name: {**dataclasses.asdict(started), "source": target.source}})
