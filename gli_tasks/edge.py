@@ -106,10 +106,14 @@ class Surroundings(NamedTuple):
     def alone(self, task: str) -> Iterator[None]:
         """Hold the environment's lock, so that no release is under way while one of its parts is changed by hand.
 
-        Raises Locked where a release holds it, Refused where the state bucket cannot be used.
+        Without a state bucket in the settings there is no release that could be. Raises Locked where a release holds
+        it, Refused where the state bucket cannot be used.
         """
         from gli_tasks.lock import held
 
+        if not self.settings.state.bucket:
+            yield
+            return
         with held(self.aws.client("s3"), self.settings.state.bucket, task, operator_name()) as lock:
             self.aws.guard_changes(lock.require_held)
             yield

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gli_tasks.console import MASK, Redactor, Secret, masked
+from gli_tasks.ecs.plain_secrets import secret_in_text, secret_in_variable
 from gli_tasks.ecs.plan import normalised
 from gli_tasks.settings.validation import SECRET_VALUE
 
@@ -99,6 +100,16 @@ def without_secrets(text: str) -> str:
     return _ASSIGNED.sub(lambda found: found["key"] + masked({"secret": found["value"]})["secret"], text)
 
 
+def is_secret(name: str, value: str) -> bool:
+    """Tell whether a variable's value is a secret as a whole, by its name or for looking drawn by chance.
+
+    A reference to one is none, and neither is an address that only holds one.
+    """
+    if masked({"secret": value})["secret"] == value:
+        return False
+    return masked({name: value})[name] != value or (bool(secret_in_variable(name, value)) and not secret_in_text(value))
+
+
 def _leaves(value: Any, path: _Path = ()) -> Iterator[tuple[_Path, Any]]:
     """Yield each value that holds no others, with the way to it. Lists without names are values as a whole."""
     if isinstance(value, Mapping):
@@ -146,7 +157,9 @@ def _says_secret(path: _Path, value: str) -> bool:
     if any(part.partition("[")[0] in _REFERENCES for part in path):
         return False
     key = _key(path)
-    return masked({key: value})[key] != value
+    # What a container is told by name and value is looked at as a linter does, whatever its name.
+    variable = (bool(path) and path[-1].startswith("environment[")) or "dockerLabels" in path or "options" in path
+    return masked({key: value})[key] != value or (variable and is_secret(key, value))
 
 
 def _shown(path: _Path, value: Any, redactor: Redactor) -> str:

@@ -12,7 +12,8 @@ from typing import Any
 from gli_tasks.aws import as_gli_error, error_code
 from gli_tasks.console import masked
 from gli_tasks.ecs.definition import current
-from gli_tasks.ecs.difference import without_secrets
+from gli_tasks.ecs.diagnose import Log, Symptoms, diagnose
+from gli_tasks.ecs.difference import is_secret, without_secrets
 from gli_tasks.ecs.logs import LogPlace, LogReader, log_places
 from gli_tasks.ecs.plan import TaskFacts, stop_sentences, task_facts
 from gli_tasks.errors import AwsCallFailed, CommandFailed, GliError, Interrupted, Refused, UsageError
@@ -39,13 +40,15 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class OneOff:
-    """A one-off task that ended. ``exit_code`` is None where its container never started."""
+    """A one-off task that ended. ``exit_code`` is None where its container never started; ``next_step`` says what to do
+    about a failure, and is empty for exit code 0."""
 
     task: str
     exit_code: int | None
     reason: str
     log_tail: tuple[str, ...]
     seconds: float
+    next_step: str = ""
 
 
 def placement_of(ecs: Any, cluster: str, service: str) -> Placement:
@@ -68,8 +71,11 @@ def placement_of(ecs: Any, cluster: str, service: str) -> Placement:
 
 def require_no_secrets(command: Sequence[str], environment: Mapping[str, str]) -> None:
     """Refuse what looks like a secret: a task's overrides are shown to everyone who may describe it. Raises Refused."""
-    found = [f"the variable {key}" for key, value in environment.items() if masked({key: value})[key] != value]
-    found += [f"the variable {key}" for key, value in environment.items() if without_secrets(value) != value]
+    found = [
+        f"the variable {key}"
+        for key, value in environment.items()
+        if is_secret(key, value) or without_secrets(value) != value
+    ]
     # A flag and the value after it are two words.
     if without_secrets(" ".join(command)) != " ".join(command) or any(map(_names_secret, command, command[1:])):
         found.append("the command")
@@ -146,9 +152,10 @@ def run_once(
         if not lines.read() and look:
             break
         sleep(min(poll_s, 1.0))
-    return OneOff(
-        run.id, facts.exit_codes.get(container), "; ".join(stop_sentences([facts])), tuple(lines.tail), clock() - began
-    )
+    exit_code = facts.exit_codes.get(container)
+    tail = tuple(lines.tail)
+    step = "" if exit_code == 0 else diagnose(Symptoms(stopped=(facts,), log=Log(container, tail))).next_step
+    return OneOff(run.id, exit_code, "; ".join(stop_sentences([facts])), tail, clock() - began, step)
 
 
 def require_success(one_off: OneOff) -> None:
@@ -159,6 +166,7 @@ def require_success(one_off: OneOff) -> None:
     raise CommandFailed(
         f"task {one_off.task} {how}: {one_off.reason or 'no reason was given'}{_tail(one_off.log_tail)}",
         returncode=1 if one_off.exit_code is None else one_off.exit_code,
+        remedy=one_off.next_step,
     )
 
 

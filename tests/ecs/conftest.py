@@ -59,7 +59,7 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def stack(tmp_path: Path) -> Iterator[Stack]:
+def cloud(tmp_path: Path) -> Iterator[Stack]:
     """ECS, scaling and logs as the twin has them, all else moto's, behind one endpoint."""
     from moto.server import DomainDispatcherApplication, create_backend_app
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 
 from gli_tasks.aws import is_read
+from gli_tasks.lock import held
 from tests.ecs.stack_parts import LOGS, ROLE, Stack, manifest_of
 from tests.floor_parts import ACCOUNT, REGION, REPOSITORY, Shop, clean_process_environment, invoke
 
@@ -43,17 +44,17 @@ DEFINITION = {
 
 @dataclass
 class Desk:
-    """An operator's place: a project, a stack, and the commit that is released."""
+    """An operator's place: a project, a cloud, and the commit that is released."""
 
     shop: Shop
-    stack: Stack
+    cloud: Stack
     commit: str
 
     def invoke(self, *words: str) -> Any:
-        return invoke(*words, root=self.shop.root, variables={**self.stack.variables(), "GLI_PROJECT": "shop"})
+        return invoke(*words, root=self.shop.root, variables={**self.cloud.variables(), "GLI_PROJECT": "shop"})
 
     def start(self, *words: str) -> subprocess.Popen[str]:
-        variables = {**self.stack.variables(), "GLI_PROJECT": "shop", "GLI_ENV_FOLDER": str(self.shop.root)}
+        variables = {**self.cloud.variables(), "GLI_PROJECT": "shop", "GLI_ENV_FOLDER": str(self.shop.root)}
         return subprocess.Popen(
             [sys.executable, "-m", "invoke", *words],
             cwd=REPOSITORY,
@@ -67,12 +68,12 @@ class Desk:
     def push(self, tag: str) -> str:
         """Put an image into the registry; return its digest."""
         manifest = manifest_of(tag)
-        answer = self.stack.client("ecr").put_image(repositoryName="shop-api", imageManifest=manifest, imageTag=tag)
+        answer = self.cloud.client("ecr").put_image(repositoryName="shop-api", imageManifest=manifest, imageTag=tag)
         return str(answer["image"]["imageId"]["imageDigest"])
 
     def writes(self) -> dict[str, int]:
         """Return how often ECS and autoscaling were told to change something."""
-        calls = httpx.get(f"{self.stack.url}/_twin/calls", trust_env=False).json()
+        calls = httpx.get(f"{self.cloud.url}/_twin/calls", trust_env=False).json()
         services = ("ecs", "application-autoscaling")
         return {name: count for one in services for name, count in calls.get(one, {}).items() if not is_read(name)}
 
@@ -84,17 +85,17 @@ def git(folder: Path, *words: str) -> str:
 
 
 @pytest.fixture
-def desk(shop: Shop, stack: Stack) -> Iterator[Desk]:
+def desk(shop: Shop, cloud: Stack) -> Iterator[Desk]:
     source = shop.root / "source"
     source.mkdir()
     git(source, "init", "-q", "-b", "main")
     git(source, "commit", "-q", "--allow-empty", "-m", "first")
     shop.replace(shop.toml, "[rollout]\n", "[rollout]\npoll_s = 0.05\n")
     shop.task_definition.write_text(json.dumps(DEFINITION), encoding="utf-8")
-    ecr, s3 = stack.client("ecr"), stack.client("s3")
+    ecr, s3 = cloud.client("ecr"), cloud.client("s3")
     ecr.create_repository(repositoryName="shop-api")
     s3.create_bucket(Bucket="shop-state", CreateBucketConfiguration={"LocationConstraint": REGION})
-    yield Desk(shop, stack, git(source, "rev-parse", "HEAD"))
+    yield Desk(shop, cloud, git(source, "rev-parse", "HEAD"))
     for one in s3.list_objects_v2(Bucket="shop-state").get("Contents", ()):
         s3.delete_object(Bucket="shop-state", Key=one["Key"])
     s3.delete_bucket(Bucket="shop-state")
@@ -107,7 +108,7 @@ def answered(done: Any) -> Any:
 
 
 def test_a_version_is_compared_registered_and_rolled_out(desk: Desk) -> None:
-    desk.stack.serve(desk.stack.register("serve", environment=[{"name": "APP_VERSION", "value": "old"}]))
+    desk.cloud.serve(desk.cloud.register("serve", environment=[{"name": "APP_VERSION", "value": "old"}]))
     seen = desk.invoke("ecs.diff")
     assert seen.returncode == 0, seen.stderr
     assert f"(its image, tagged {desk.commit}, is not in the registry yet)" in seen.stdout
@@ -148,7 +149,7 @@ def test_a_version_is_compared_registered_and_rolled_out(desk: Desk) -> None:
 
 
 def test_a_command_is_run_with_its_lines_and_its_exit_code(desk: Desk) -> None:
-    desk.stack.serve(desk.stack.register("serve"))
+    desk.cloud.serve(desk.cloud.register("serve"))
     before = desk.writes()
     planned = desk.invoke("ecs.run", "--command", "print 'one line' two", "--plan")
     assert planned.stdout == "would change:\n  - api: run print 'one line' two in shop-api:1, one task\n"
@@ -192,7 +193,7 @@ def test_a_command_is_run_with_its_lines_and_its_exit_code(desk: Desk) -> None:
 def test_what_cannot_be_is_refused_in_a_sentence_and_changes_nothing(
     desk: Desk, words: list[str], code: int, text: str
 ) -> None:
-    desk.stack.serve(desk.stack.register("serve"))
+    desk.cloud.serve(desk.cloud.register("serve"))
     before = desk.writes()
     done = desk.invoke(*words)
     assert (done.returncode, text in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
@@ -208,19 +209,19 @@ def interrupted(process: subprocess.Popen[str], within_s: float = 30) -> tuple[i
 
 
 def test_ctrl_c_stops_the_one_off_task_and_says_so(desk: Desk) -> None:
-    desk.stack.serve(desk.stack.register("serve"))
+    desk.cloud.serve(desk.cloud.register("serve"))
     process = desk.start("ecs.run", "--command", "deaf", "--yes")
-    desk.stack.until(lambda: len(desk.stack.tasks()) == 2)
+    desk.cloud.until(lambda: len(desk.cloud.tasks()) == 2)
     code, _, err = interrupted(process)
     assert code == 130, err
     assert "stopped by Ctrl-C; task " in err
     assert "was stopped" in err
-    assert len(desk.stack.tasks()) == 1
+    assert len(desk.cloud.tasks()) == 1
 
 
 def test_lines_are_shown_followed_and_left_with_ctrl_c(desk: Desk) -> None:
-    desk.stack.serve(desk.stack.register("serve"))
-    task = desk.stack.tasks()[0]["taskArn"].rsplit("/", 1)[-1]
+    desk.cloud.serve(desk.cloud.register("serve"))
+    task = desk.cloud.tasks()[0]["taskArn"].rsplit("/", 1)[-1]
     shown = desk.invoke("ecs.logs")
     assert (shown.returncode, shown.stdout) == (0, f"api/{task[:8]} serving\n"), shown.stderr
     (line,) = desk.invoke("ecs.logs", "--json").stdout.splitlines()
@@ -235,21 +236,21 @@ def test_lines_are_shown_followed_and_left_with_ctrl_c(desk: Desk) -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == f"api/{task[:8]} serving\n"
     now = int(time.time() * 1_000)
-    desk.stack.say(f"ecs/api/{task}", (now, "new one"))
+    desk.cloud.say(f"ecs/api/{task}", (now, "new one"))
     assert process.stdout.readline() == f"api/{task[:8]} new one\n"
     code, out, err = interrupted(process)
     assert (code, out, err) == (130, "", "")
 
 
 def test_a_service_is_scaled_with_respect_for_autoscaling(desk: Desk) -> None:
-    desk.stack.serve(desk.stack.register("serve"))
+    desk.cloud.serve(desk.cloud.register("serve"))
     before = desk.writes()
     planned = desk.invoke("ecs.scale", "--count", "2", "--plan")
     assert planned.stdout == "would change:\n  - api: run 2 tasks in place of 1\n"
     assert desk.writes() == before
     assert answered(desk.invoke("ecs.scale", "--count", "2", "--yes", "--json")) == {"api": {"running": 2}}
     assert desk.invoke("ecs.scale", "--count", "2", "--plan").stdout == "would change nothing\n"
-    desk.stack.client("application-autoscaling").register_scalable_target(
+    desk.cloud.client("application-autoscaling").register_scalable_target(
         ServiceNamespace="ecs",
         ResourceId="service/shop-cluster/shop-api",
         ScalableDimension="ecs:service:DesiredCount",
@@ -267,12 +268,12 @@ def test_a_service_is_scaled_with_respect_for_autoscaling(desk: Desk) -> None:
 
 def record(desk: Desk, name: str, definition: str, outcome: str = "healthy") -> None:
     body = {"id": name, "outcome": outcome, "services": {"api": {"task_definition": definition}}}
-    desk.stack.client("s3").put_object(Bucket="shop-state", Key=f"releases/{name}.json", Body=json.dumps(body).encode())
+    desk.cloud.client("s3").put_object(Bucket="shop-state", Key=f"releases/{name}.json", Body=json.dumps(body).encode())
 
 
 def test_old_task_definitions_go_and_those_on_record_stay(desk: Desk) -> None:
-    arns = [desk.stack.register("serve", str(number)) for number in range(6)]
-    desk.stack.serve(arns[1])
+    arns = [desk.cloud.register("serve", str(number)) for number in range(6)]
+    desk.cloud.serve(arns[1])
     record(desk, "r1", arns[2])
     before = desk.writes()
     would = answered(desk.invoke("ecs.prune", "--newest", "2", "--plan", "--json"))
@@ -286,9 +287,9 @@ def test_old_task_definitions_go_and_those_on_record_stay(desk: Desk) -> None:
 
 
 def test_a_record_that_cannot_be_read_keeps_everything(desk: Desk) -> None:
-    arns = [desk.stack.register("serve", str(number)) for number in range(3)]
-    desk.stack.serve(arns[2])
-    desk.stack.client("s3").put_object(Bucket="shop-state", Key="releases/r1.json", Body=b"{")
+    arns = [desk.cloud.register("serve", str(number)) for number in range(3)]
+    desk.cloud.serve(arns[2])
+    desk.cloud.client("s3").put_object(Bucket="shop-state", Key="releases/r1.json", Body=b"{")
     before = desk.writes()
     done = desk.invoke("ecs.prune", "--newest", "1", "--yes")
     assert (done.returncode, "s3://shop-state/releases/r1.json: is not a record" in done.stderr) == (1, True)
@@ -297,9 +298,9 @@ def test_a_record_that_cannot_be_read_keeps_everything(desk: Desk) -> None:
 
 def test_one_service_goes_back_to_the_release_before(desk: Desk) -> None:
     images = [f"{REGISTRY}/shop-api@{desk.push(tag)}" for tag in ("one", "two", "three")]
-    oldest, older, newest = (desk.stack.register("serve", image=image) for image in images)
-    desk.stack.serve(oldest)
-    desk.stack.update(newest)
+    oldest, older, newest = (desk.cloud.register("serve", image=image) for image in images)
+    desk.cloud.serve(oldest)
+    desk.cloud.update(newest)
     record(desk, "r1", oldest)
     record(desk, "r2", older, "failed")
     record(desk, "r3", newest)
@@ -310,19 +311,19 @@ def test_one_service_goes_back_to_the_release_before(desk: Desk) -> None:
     assert desk.writes() == before
     done = desk.invoke("ecs.rollback", "--yes")
     assert (done.returncode, done.stdout) == (0, "api: shop-api:1 runs on every task\n"), done.stderr
-    assert {one["taskDefinitionArn"] for one in desk.stack.tasks()} == {oldest}
+    assert {one["taskDefinitionArn"] for one in desk.cloud.tasks()} == {oldest}
     named = answered(desk.invoke("ecs.rollback", "--to", "shop-api:2", "--yes", "--json"))["api"]
     assert (named["task_definition"], named["source"]) == (older, "--to")
 
 
 def test_a_shell_is_opened_by_aws_s_own_program(desk: Desk, tmp_path: Path) -> None:
-    desk.stack.serve(desk.stack.register("serve"), enableExecuteCommand=True)
+    desk.cloud.serve(desk.cloud.register("serve"), enableExecuteCommand=True)
     program = tmp_path / "bin" / "session-manager-plugin"
     program.parent.mkdir()
     program.write_text('#!/bin/sh\n[ "$1" = --version ] && echo 1.2.707.0 && exit\nread -r line\necho "typed: $line"\n')
     program.chmod(0o755)
     path = f"{program.parent}{os.pathsep}{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    variables = {**desk.stack.variables(), "GLI_PROJECT": "shop", "GLI_ENV_FOLDER": str(desk.shop.root)}
+    variables = {**desk.cloud.variables(), "GLI_PROJECT": "shop", "GLI_ENV_FOLDER": str(desk.shop.root)}
     done = subprocess.run(
         [sys.executable, "-m", "invoke", "ecs.exec", "--yes"],
         cwd=REPOSITORY,
@@ -334,6 +335,28 @@ def test_a_shell_is_opened_by_aws_s_own_program(desk: Desk, tmp_path: Path) -> N
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "typed: ls -l\n"), done.stderr
-    task = desk.stack.tasks()[0]["taskArn"].rsplit("/", 1)[-1]
+    task = desk.cloud.tasks()[0]["taskArn"].rsplit("/", 1)[-1]
     planned = desk.invoke("ecs.exec", "--plan")
     assert planned.stdout == f"would change:\n  - api: execute /bin/sh in api of task {task}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["ecs.scale", "--count", "2"], ["ecs.prune", "--newest", "1"], ["ecs.rollback"], ["ecs.update"]],
+    ids=lambda words: words[0],
+)
+def test_while_a_release_holds_the_environment_nothing_is_changed_by_hand(desk: Desk, words: list[str]) -> None:
+    desk.cloud.register("serve")
+    desk.cloud.serve(desk.cloud.register("serve", "0"))
+    if words[0] == "ecs.update":
+        desk.cloud.register("serve", "0.1")
+    else:
+        record(desk, "r1", "")
+    with held(desk.cloud.client("s3"), "shop-state", "20260301-000000-abcd", "kim@desk"):
+        before = desk.writes()
+        done = desk.invoke(*words, "--yes")
+        assert (done.returncode, "kim@desk holds the environment" in done.stderr) == (3, True), done.stderr
+        assert desk.writes() == before
+    after = desk.invoke(*words, "--yes")
+    assert after.returncode == 0, after.stderr
+    assert desk.writes() != before

@@ -132,6 +132,15 @@ def test_a_secret_is_masked_where_else_it_appears_and_a_change_of_it_is_still_se
     ]
 
 
+def test_a_key_that_the_linter_knows_is_masked_and_a_commit_is_not() -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    before, after = (
+        environment(API_KEY="hunter2x", APP_VERSION="a"),
+        environment(API_KEY="hunter3x", APP_VERSION=commit),
+    )
+    assert [change.after for change in differences(before, after)] == [f'"{MASK}"', f'"{commit}"']
+
+
 NAMES = st.sampled_from(["APP_VERSION", "DB_HOST", "DB_PASSWORD", "API_TOKEN", "PORT", "A.B", "x[y]"])
 VALUES = st.text(max_size=12)
 PAIRS = st.lists(st.tuples(NAMES, VALUES), max_size=5)

@@ -23,7 +23,7 @@ def placed(definition: str) -> Placement:
     return Placement("shop-cluster", definition, {"launchType": "FARGATE", "networkConfiguration": NETWORK})
 
 
-def run(stack: Stack, *command: str, definition: str = "", lines: list[str] | None = None, **changes: Any) -> OneOff:
+def run(cloud: Stack, *command: str, definition: str = "", lines: list[str] | None = None, **changes: Any) -> OneOff:
     options: dict[str, Any] = {
         "container": "api",
         "command": command,
@@ -33,69 +33,71 @@ def run(stack: Stack, *command: str, definition: str = "", lines: list[str] | No
         "on_line": (lines if lines is not None else []).append,
         **changes,
     }
-    ecs = options.pop("ecs", stack.ecs)
-    return run_once(ecs, stack.logs, placed(definition or stack.register("serve")), **options)
+    ecs = options.pop("ecs", cloud.ecs)
+    return run_once(ecs, cloud.logs, placed(definition or cloud.register("serve")), **options)
 
 
-def test_a_command_runs_to_its_end_with_its_lines_and_its_exit_code(stack: Stack) -> None:
+def test_a_command_runs_to_its_end_with_its_lines_and_its_exit_code(cloud: Stack) -> None:
     lines: list[str] = []
-    done = run(stack, "print", "one", "two", "three", lines=lines)
+    done = run(cloud, "print", "one", "two", "three", lines=lines)
     assert (done.exit_code, lines, done.log_tail) == (0, ["one", "two", "three"], ("one", "two", "three"))
     assert done.seconds > 0
     require_success(done)
-    (task,) = stack.tasks("STOPPED")
+    (task,) = cloud.tasks("STOPPED")
     assert task["taskArn"].endswith(done.task)
     assert task["startedBy"].startswith("one-off-")
 
 
-def test_lines_come_while_the_task_runs(stack: Stack) -> None:
+def test_lines_come_while_the_task_runs(cloud: Stack) -> None:
     seen: list[tuple[str, int]] = []
     stop = threading.Event()
 
     def on_line(line: str) -> None:
-        seen.append((line, len(stack.tasks())))
+        seen.append((line, len(cloud.tasks())))
         stop.set()
 
     with pytest.raises(Interrupted):
-        run(stack, "serve", on_line=on_line, stop=stop.is_set)
+        run(cloud, "serve", on_line=on_line, stop=stop.is_set)
     assert seen == [("serving", 1)]
 
 
-def test_another_exit_code_fails_with_code_reason_and_last_lines(stack: Stack) -> None:
-    done = run(stack, "exit", "3")
+def test_another_exit_code_fails_with_code_reason_and_last_lines(cloud: Stack) -> None:
+    done = run(cloud, "exit", "3")
     assert done.exit_code == 3
     with pytest.raises(CommandFailed) as caught:
         require_success(done)
     assert caught.value.returncode == 3
     assert f"task {done.task} ended with exit code 3: Essential container in task exited" in str(caught.value)
     assert "    ends with 3" in str(caught.value)
+    assert "read the log" in caught.value.remedy
 
 
-def test_a_task_that_never_starts_says_why(stack: Stack) -> None:
-    done = run(stack, definition=stack.register("serve", image="missing/api:1"))
+def test_a_task_that_never_starts_says_why(cloud: Stack) -> None:
+    done = run(cloud, definition=cloud.register("serve", image="missing/api:1"))
     assert done.exit_code is None
-    with pytest.raises(CommandFailed, match=r"never started: .*CannotPullContainerError"):
+    with pytest.raises(CommandFailed, match=r"never started: .*CannotPullContainerError") as caught:
         require_success(done)
+    assert "docker pull" in caught.value.remedy
 
 
-def test_environment_and_size_are_given_and_the_image_keeps_its_command(stack: Stack) -> None:
+def test_environment_and_size_are_given_and_the_image_keeps_its_command(cloud: Stack) -> None:
     lines: list[str] = []
-    definition = stack.register("env", "GREETING", environment=[{"name": "GREETING", "value": "old"}])
-    run(stack, definition=definition, environment={"GREETING": "new"}, lines=lines, cpu="512", memory="2048")
+    definition = cloud.register("env", "GREETING", environment=[{"name": "GREETING", "value": "old"}])
+    run(cloud, definition=definition, environment={"GREETING": "new"}, lines=lines, cpu="512", memory="2048")
     assert lines == ["new"]
-    (task,) = stack.tasks("STOPPED")
+    (task,) = cloud.tasks("STOPPED")
     assert (task["cpu"], task["memory"]) == ("512", "2048")
 
 
-def test_after_its_deadline_the_task_is_stopped(stack: Stack) -> None:
+def test_after_its_deadline_the_task_is_stopped(cloud: Stack) -> None:
     with pytest.raises(CommandFailed, match=r"did not end within 0\.5 s; task [0-9a-f]{32} was stopped"):
-        run(stack, "deaf", timeout_s=0.5)
-    assert stack.tasks() == []
-    (task,) = stack.tasks("STOPPED")
+        run(cloud, "deaf", timeout_s=0.5)
+    assert cloud.tasks() == []
+    (task,) = cloud.tasks("STOPPED")
     assert (task["stopCode"], task["stoppedReason"]) == ("UserInitiated", "did not end within 0.5 s")
 
 
-def test_ctrl_c_stops_the_task_and_says_so(stack: Stack) -> None:
+def test_ctrl_c_stops_the_task_and_says_so(cloud: Stack) -> None:
     def press(_seconds: float) -> None:
         raise KeyboardInterrupt
 
@@ -105,48 +107,48 @@ def test_ctrl_c_stops_the_task_and_says_so(stack: Stack) -> None:
         next(presses, lambda _s: threading.Event().wait(_s))(seconds)
 
     with pytest.raises(Interrupted, match=r"stopped by Ctrl-C; task [0-9a-f]{32} was stopped"):
-        run(stack, "deaf", sleep=sleep)
-    assert stack.tasks() == []
+        run(cloud, "deaf", sleep=sleep)
+    assert cloud.tasks() == []
 
 
-def test_a_second_ctrl_c_does_not_wait_for_the_task_s_end(stack: Stack) -> None:
+def test_a_second_ctrl_c_does_not_wait_for_the_task_s_end(cloud: Stack) -> None:
     def sleep(_seconds: float) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(Interrupted, match="was told to stop, and is not seen to have done so"):
-        run(stack, "deaf", sleep=sleep)
-    stack.until(lambda: stack.tasks() == [])
+        run(cloud, "deaf", sleep=sleep)
+    cloud.until(lambda: cloud.tasks() == [])
 
 
-def test_no_capacity_is_said_and_nothing_runs(stack: Stack) -> None:
-    stack.plane.capacity = lambda: False
+def test_no_capacity_is_said_and_nothing_runs(cloud: Stack) -> None:
+    cloud.plane.capacity = lambda: False
     with pytest.raises(AwsCallFailed, match="ECS started no task: Capacity is unavailable"):
-        run(stack, "exit", "0")
+        run(cloud, "exit", "0")
 
 
-def test_a_container_that_is_not_there_is_refused_before_anything_runs(stack: Stack) -> None:
+def test_a_container_that_is_not_there_is_refused_before_anything_runs(cloud: Stack) -> None:
     with pytest.raises(UsageError, match="has no container 'web'") as caught:
-        run(stack, "exit", "0", container="web")
+        run(cloud, "exit", "0", container="web")
     assert caught.value.remedy == "its containers: api"
-    assert stack.tasks() == []
+    assert cloud.tasks() == []
 
 
-def test_without_its_log_a_task_still_runs_to_its_end(stack: Stack) -> None:
+def test_without_its_log_a_task_still_runs_to_its_end(cloud: Stack) -> None:
     lines: list[str] = []
-    definition = stack.register("exit", "0", "0.3")
-    stack.logs.delete_log_group(logGroupName=GROUP)
+    definition = cloud.register("exit", "0", "0.3")
+    cloud.logs.delete_log_group(logGroupName=GROUP)
     try:
-        done = run(stack, definition=definition, lines=lines)
+        done = run(cloud, definition=definition, lines=lines)
     finally:
-        stack.logs.create_log_group(logGroupName=GROUP)
+        cloud.logs.create_log_group(logGroupName=GROUP)
     assert done.exit_code is None
     assert lines == [f"(its log cannot be read: there is no log group {GROUP!r})"]
 
 
-def test_where_a_service_runs_is_copied_from_it(stack: Stack) -> None:
-    definition = stack.register("serve")
-    stack.serve(definition)
-    placement = placement_of(stack.ecs, "shop-cluster", "shop-api")
+def test_where_a_service_runs_is_copied_from_it(cloud: Stack) -> None:
+    definition = cloud.register("serve")
+    cloud.serve(definition)
+    placement = placement_of(cloud.ecs, "shop-cluster", "shop-api")
     assert placement.task_definition == definition
     assert placement.request == {
         "networkConfiguration": NETWORK,
@@ -154,10 +156,10 @@ def test_where_a_service_runs_is_copied_from_it(stack: Stack) -> None:
         "platformVersion": "1.4.0",
     }
     # While a bad rollout is under way, it is the version that serves that is run.
-    stack.ecs.update_service(
-        cluster="shop-cluster", service="shop-api", taskDefinition=stack.register("serve", image="missing/api:1")
+    cloud.ecs.update_service(
+        cluster="shop-cluster", service="shop-api", taskDefinition=cloud.register("serve", image="missing/api:1")
     )
-    assert placement_of(stack.ecs, "shop-cluster", "shop-api").task_definition == definition
+    assert placement_of(cloud.ecs, "shop-cluster", "shop-api").task_definition == definition
 
 
 @pytest.mark.parametrize(
@@ -167,16 +169,17 @@ def test_where_a_service_runs_is_copied_from_it(stack: Stack) -> None:
         (["migrate", "--password", "hunter2x"], {}),
         (["migrate", "--db-password=hunter2x"], {}),
         ([], {"PGPASSWORD": "hunter2x"}),
+        ([], {"API_KEY": "hunter2x"}),
         ([], {"DATABASE_URL": "postgres://app:hunter2x@db/gli"}),
     ],
 )
 def test_secrets_are_not_put_where_everyone_reads_them(
-    stack: Stack, command: list[str], environment: dict[str, str]
+    cloud: Stack, command: list[str], environment: dict[str, str]
 ) -> None:
     with pytest.raises(Refused) as caught:
-        run(stack, *command, environment=environment)
+        run(cloud, *command, environment=environment)
     assert "hunter2x" not in str(caught.value)
-    assert stack.runtime.specs == []
+    assert cloud.runtime.specs == []
 
 
 def test_references_and_plain_words_are_no_secrets() -> None:
@@ -206,7 +209,7 @@ class Flaky:
 
 
 @pytest.fixture
-def losing(stack: Stack) -> Iterator[Any]:
+def losing(cloud: Stack) -> Iterator[Any]:
     """Make clients whose answers of one operation are lost so many times."""
     servers, clients = [], []
 
@@ -215,7 +218,7 @@ def losing(stack: Stack) -> Iterator[Any]:
         return []
 
     def make(operation: str, times: int, attempts: int) -> Any:
-        gateway = Flaky(Gateway(nothing_behind, [EcsService(stack.plane)]), operation, times)
+        gateway = Flaky(Gateway(nothing_behind, [EcsService(cloud.plane)]), operation, times)
         server = make_server("127.0.0.1", 0, gateway, threaded=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
         thread.start()
@@ -242,21 +245,21 @@ def losing(stack: Stack) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("times", "attempts"), [(1, 3), (2, 2)], ids=["sent again", "found by who started it"])
-def test_a_lost_answer_to_run_task_starts_nothing_twice(stack: Stack, losing: Any, times: int, attempts: int) -> None:
-    done = run(stack, "exit", "0", ecs=losing("RunTask", times, attempts))
+def test_a_lost_answer_to_run_task_starts_nothing_twice(cloud: Stack, losing: Any, times: int, attempts: int) -> None:
+    done = run(cloud, "exit", "0", ecs=losing("RunTask", times, attempts))
     assert done.exit_code == 0
-    assert len(stack.tasks("STOPPED")) == 1
-    assert len(stack.runtime.specs) == 1
+    assert len(cloud.tasks("STOPPED")) == 1
+    assert len(cloud.runtime.specs) == 1
 
 
-def test_a_task_that_cannot_be_seen_any_more_is_named(stack: Stack, losing: Any) -> None:
+def test_a_task_that_cannot_be_seen_any_more_is_named(cloud: Stack, losing: Any) -> None:
     with pytest.raises(
         AwsCallFailed, match=r"task [0-9a-f]{32} cannot be followed any further, and may run on"
     ) as caught:
-        run(stack, "deaf", ecs=losing("DescribeTasks", 99, 1))
+        run(cloud, "deaf", ecs=losing("DescribeTasks", 99, 1))
     assert "aws ecs describe-tasks --cluster shop-cluster --tasks" in caught.value.remedy
-    assert len(stack.tasks()) == 1
+    assert len(cloud.tasks()) == 1
 
 
-def test_a_moment_of_blindness_is_no_end(stack: Stack, losing: Any) -> None:
-    assert run(stack, "exit", "0", ecs=losing("DescribeTasks", 3, 1)).exit_code == 0
+def test_a_moment_of_blindness_is_no_end(cloud: Stack, losing: Any) -> None:
+    assert run(cloud, "exit", "0", ecs=losing("DescribeTasks", 3, 1)).exit_code == 0

@@ -62,9 +62,9 @@ def test_without_a_record_it_is_the_newest_older_active_revision_that_did_not_fa
 
 
 @pytest.fixture
-def repository(stack: Stack) -> Iterator[Any]:
+def repository(cloud: Stack) -> Iterator[Any]:
     """A repository with two images; their digests."""
-    ecr = stack.client("ecr")
+    ecr = cloud.client("ecr")
     ecr.create_repository(repositoryName="shop-api")
     digests = []
     for tag in ("one", "two"):
@@ -75,11 +75,11 @@ def repository(stack: Stack) -> Iterator[Any]:
     ecr.delete_repository(repositoryName="shop-api", force=True)
 
 
-def chosen(stack: Stack, records: list[ReleaseOnRecord], wanted: str = "") -> Target:
-    facts = read_services(stack.ecs, "shop-cluster", ["shop-api"])["shop-api"]
+def chosen(cloud: Stack, records: list[ReleaseOnRecord], wanted: str = "") -> Target:
+    facts = read_services(cloud.ecs, "shop-cluster", ["shop-api"])["shop-api"]
     return find_target(
-        stack.ecs,
-        stack.client("ecr"),
+        cloud.ecs,
+        cloud.client("ecr"),
         facts,
         records,
         name="api",
@@ -89,8 +89,8 @@ def chosen(stack: Stack, records: list[ReleaseOnRecord], wanted: str = "") -> Ta
     )
 
 
-def back(stack: Stack, target: Target, **changes: Any) -> Any:
-    facts = read_services(stack.ecs, "shop-cluster", ["shop-api"])["shop-api"]
+def back(cloud: Stack, target: Target, **changes: Any) -> Any:
+    facts = read_services(cloud.ecs, "shop-cluster", ["shop-api"])["shop-api"]
     options: dict[str, Any] = {
         "container": "api",
         "minimum_healthy_percent": 100,
@@ -100,18 +100,18 @@ def back(stack: Stack, target: Target, **changes: Any) -> Any:
         "on_change": ignore,
         **changes,
     }
-    return roll_back(stack.ecs, "shop-cluster", facts, target, **options)
+    return roll_back(cloud.ecs, "shop-cluster", facts, target, **options)
 
 
 def image(digest: str) -> str:
     return f"{REGISTRY}/shop-api@{digest}"
 
 
-def test_a_service_goes_back_by_record_and_is_believed_by_digest(stack: Stack, repository: list[str]) -> None:
-    old, new = (stack.register("serve", image=image(one)) for one in repository)
-    stack.serve(old, count=2)
-    stack.update(new)
-    target = chosen(stack, [release(2, new), release(1, old)])
+def test_a_service_goes_back_by_record_and_is_believed_by_digest(cloud: Stack, repository: list[str]) -> None:
+    old, new = (cloud.register("serve", image=image(one)) for one in repository)
+    cloud.serve(old, count=2)
+    cloud.update(new)
+    target = chosen(cloud, [release(2, new), release(1, old)])
     assert target == Target(old, "the record of release r1", repository[0])
     held: list[str] = []
 
@@ -119,73 +119,73 @@ def test_a_service_goes_back_by_record_and_is_believed_by_digest(stack: Stack, r
     def hold() -> Iterator[None]:
         held.append("taken")
         yield
-        held.append(f"{stack.service()['taskDefinition'] == old}")
+        held.append(f"{cloud.service()['taskDefinition'] == old}")
 
-    started = back(stack, target, hold=hold())
+    started = back(cloud, target, hold=hold())
     assert (started.task_definition_before, started.task_definition) == (new, old)
     assert held == ["taken", "True"]
-    assert {one["taskDefinitionArn"] for one in stack.tasks()} == {old}
-    assert {one["containers"][0]["imageDigest"] for one in stack.tasks()} == {repository[0]}
+    assert {one["taskDefinitionArn"] for one in cloud.tasks()} == {old}
+    assert {one["containers"][0]["imageDigest"] for one in cloud.tasks()} == {repository[0]}
 
 
-def test_without_records_the_source_is_said(stack: Stack, repository: list[str]) -> None:
-    old, new = (stack.register("serve", image=image(one)) for one in repository)
-    stack.serve(old)
-    stack.update(new)
-    target = chosen(stack, [])
+def test_without_records_the_source_is_said(cloud: Stack, repository: list[str]) -> None:
+    old, new = (cloud.register("serve", image=image(one)) for one in repository)
+    cloud.serve(old)
+    cloud.update(new)
+    target = chosen(cloud, [])
     assert target.task_definition == old
     assert target.source == "the active revisions of shop-api, since no record names an earlier one"
 
 
-def test_a_rollout_under_way_is_left_for_what_served(stack: Stack, repository: list[str]) -> None:
-    good = stack.register("serve", image=image(repository[0]))
-    stack.serve(good)
-    bad = stack.register("serve", image="missing/api:1")
-    stack.ecs.update_service(
+def test_a_rollout_under_way_is_left_for_what_served(cloud: Stack, repository: list[str]) -> None:
+    good = cloud.register("serve", image=image(repository[0]))
+    cloud.serve(good)
+    bad = cloud.register("serve", image="missing/api:1")
+    cloud.ecs.update_service(
         cluster="shop-cluster",
         service="shop-api",
         taskDefinition=bad,
         deploymentConfiguration={"deploymentCircuitBreaker": {"enable": False, "rollback": False}},
     )
-    target = chosen(stack, [release(1, good)])
-    back(stack, target)
-    assert {one["taskDefinitionArn"] for one in stack.tasks()} == {good}
+    target = chosen(cloud, [release(1, good)])
+    back(cloud, target)
+    assert {one["taskDefinitionArn"] for one in cloud.tasks()} == {good}
 
 
-def test_what_cannot_run_any_more_is_refused_with_why(stack: Stack, repository: list[str]) -> None:
-    old, new = (stack.register("serve", image=image(one)) for one in repository)
-    other = stack.register("serve", family="other")
-    gone = stack.register("serve", image=image("sha256:" + "9" * 64))
-    stack.serve(new)
+def test_what_cannot_run_any_more_is_refused_with_why(cloud: Stack, repository: list[str]) -> None:
+    old, new = (cloud.register("serve", image=image(one)) for one in repository)
+    other = cloud.register("serve", family="other")
+    gone = cloud.register("serve", image=image("sha256:" + "9" * 64))
+    cloud.serve(new)
     with pytest.raises(Refused, match=r"cannot go back to other:1 \(--to\): it is of another family than shop-api"):
-        chosen(stack, [], other)
+        chosen(cloud, [], other)
     with pytest.raises(Refused, match="there is no such task definition"):
-        chosen(stack, [], "shop-api:99")
+        chosen(cloud, [], "shop-api:99")
     with pytest.raises(Refused, match=r"image .*9999 is no longer in the registry"):
-        chosen(stack, [release(1, gone)])
-    stack.ecs.deregister_task_definition(taskDefinition=old)
+        chosen(cloud, [release(1, gone)])
+    cloud.ecs.deregister_task_definition(taskDefinition=old)
     with pytest.raises(Refused, match=r"shop-api:1 \(the record of release r1\): it is INACTIVE"):
-        chosen(stack, [release(1, old)])
+        chosen(cloud, [release(1, old)])
     with pytest.raises(Refused, match="nothing earlier than shop-api:2 is on record or active"):
-        chosen(stack, [])
+        chosen(cloud, [])
 
 
-def test_an_image_of_another_registry_cannot_be_looked_up(stack: Stack) -> None:
-    old, new = stack.register("serve"), stack.register("serve", "0")
-    stack.serve(new)
-    assert chosen(stack, [], old) == Target(old, "--to", "")
+def test_an_image_of_another_registry_cannot_be_looked_up(cloud: Stack) -> None:
+    old, new = cloud.register("serve"), cloud.register("serve", "0")
+    cloud.serve(new)
+    assert chosen(cloud, [], old) == Target(old, "--to", "")
 
 
-def test_an_image_by_tag_is_believed_by_the_digest_that_the_tag_means(stack: Stack, repository: list[str]) -> None:
-    tagged = stack.register("serve", image=f"{REGISTRY}/shop-api:one")
-    stack.serve(stack.register("serve"))
-    assert chosen(stack, [], tagged).digest == repository[0]
+def test_an_image_by_tag_is_believed_by_the_digest_that_the_tag_means(cloud: Stack, repository: list[str]) -> None:
+    tagged = cloud.register("serve", image=f"{REGISTRY}/shop-api:one")
+    cloud.serve(cloud.register("serve"))
+    assert chosen(cloud, [], tagged).digest == repository[0]
 
 
-def test_one_that_does_not_come_up_fails_with_its_reasons(stack: Stack) -> None:
-    bad, good = stack.register("serve", image="missing/api:1"), stack.register("serve")
-    stack.serve(good)
+def test_one_that_does_not_come_up_fails_with_its_reasons(cloud: Stack) -> None:
+    bad, good = cloud.register("serve", image="missing/api:1"), cloud.register("serve")
+    cloud.serve(good)
     with pytest.raises(RolloutFailed, match="CannotPullContainerError"):
-        back(stack, Target(bad, "--to", ""))
-    stack.steady()
-    assert {one["taskDefinitionArn"] for one in stack.tasks()} == {good}
+        back(cloud, Target(bad, "--to", ""))
+    cloud.steady()
+    assert {one["taskDefinitionArn"] for one in cloud.tasks()} == {good}

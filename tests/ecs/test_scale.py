@@ -14,33 +14,33 @@ from tests.ecs.stack_parts import Stack
 CLUSTER, SERVICE = "shop-cluster", "shop-api"
 
 
-def wait(stack: Stack, low: int, high: int, **changes: Any) -> int:
+def wait(cloud: Stack, low: int, high: int, **changes: Any) -> int:
     options: dict[str, Any] = {"timeout_s": 15, "poll_s": 0.05, "on_change": lambda _said: None, **changes}
-    return wait_scaled(stack.ecs, CLUSTER, SERVICE, Range(low, high), **options)
+    return wait_scaled(cloud.ecs, CLUSTER, SERVICE, Range(low, high), **options)
 
 
-def test_a_count_is_set_and_waited_for_and_nothing_else_changes(stack: Stack) -> None:
-    stack.serve(stack.register("serve"))
-    before = stack.service()
+def test_a_count_is_set_and_waited_for_and_nothing_else_changes(cloud: Stack) -> None:
+    cloud.serve(cloud.register("serve"))
+    before = cloud.service()
     said: list[str] = []
-    set_count(stack.ecs, CLUSTER, SERVICE, 3)
-    assert wait(stack, 3, 3, on_change=said.append) == 3
+    set_count(cloud.ecs, CLUSTER, SERVICE, 3)
+    assert wait(cloud, 3, 3, on_change=said.append) == 3
     assert said[-1] == "3/3 running"
-    after = stack.service()
+    after = cloud.service()
     assert (after["runningCount"], after["taskDefinition"]) == (3, before["taskDefinition"])
     assert [one["id"] for one in after["deployments"]] == [one["id"] for one in before["deployments"]]
-    set_count(stack.ecs, CLUSTER, SERVICE, 0)
-    assert wait(stack, 0, 0) == 0
+    set_count(cloud.ecs, CLUSTER, SERVICE, 0)
+    assert wait(cloud, 0, 0) == 0
 
 
-def test_a_range_is_changed_read_back_and_moves_the_count(stack: Stack) -> None:
-    stack.serve(stack.register("serve"))
-    scaling = stack.client("application-autoscaling")
+def test_a_range_is_changed_read_back_and_moves_the_count(cloud: Stack) -> None:
+    cloud.serve(cloud.register("serve"))
+    scaling = cloud.client("application-autoscaling")
     assert read_range(scaling, CLUSTER, SERVICE) is None
     set_range(scaling, CLUSTER, SERVICE, Range(1, 4))
     assert read_range(scaling, CLUSTER, SERVICE) == Range(1, 4)
     set_range(scaling, CLUSTER, SERVICE, Range(2, 4))
-    assert wait(stack, 2, 4) == 2
+    assert wait(cloud, 2, 4) == 2
 
 
 def test_a_count_outside_of_the_range_is_refused_and_one_within_may_be_moved() -> None:
@@ -62,23 +62,23 @@ def test_a_range_is_changed_at_one_end_or_both() -> None:
         changed_range(None, 1, 2)
 
 
-def test_tasks_that_do_not_come_up_end_the_wait_with_their_reasons(stack: Stack) -> None:
-    stack.serve(stack.register("serve"))
-    stack.plane.capacity = lambda: False
-    set_count(stack.ecs, CLUSTER, SERVICE, 2)
+def test_tasks_that_do_not_come_up_end_the_wait_with_their_reasons(cloud: Stack) -> None:
+    cloud.serve(cloud.register("serve"))
+    cloud.plane.capacity = lambda: False
+    set_count(cloud.ecs, CLUSTER, SERVICE, 2)
     with pytest.raises(RolloutFailed, match=r"did not get there within 0\.5 s \(1/2 running") as caught:
-        wait(stack, 2, 2, timeout_s=0.5)
+        wait(cloud, 2, 2, timeout_s=0.5)
     assert "event: " in str(caught.value)
 
 
-def test_a_number_that_another_moves_is_no_success(stack: Stack) -> None:
-    stack.serve(stack.register("serve"))
-    stack.plane.capacity = lambda: False
-    set_count(stack.ecs, CLUSTER, SERVICE, 2)
+def test_a_number_that_another_moves_is_no_success(cloud: Stack) -> None:
+    cloud.serve(cloud.register("serve"))
+    cloud.plane.capacity = lambda: False
+    set_count(cloud.ecs, CLUSTER, SERVICE, 2)
 
     def sleep(_seconds: float) -> None:
-        stack.ecs.update_service(cluster=CLUSTER, service=SERVICE, desiredCount=1)
+        cloud.ecs.update_service(cluster=CLUSTER, service=SERVICE, desiredCount=1)
         threading.Event().wait(0.05)
 
     with pytest.raises(RolloutFailed, match="is meant to run 1 tasks by now"):
-        wait(stack, 2, 2, sleep=sleep)
+        wait(cloud, 2, 2, sleep=sleep)

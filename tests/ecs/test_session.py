@@ -32,18 +32,18 @@ def install(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str = "1.2.6
     monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
 
 
-def started(stack: Stack, count: int = 1, **more: Any) -> None:
-    stack.serve(stack.register("serve"), count=count, **more)
+def started(cloud: Stack, count: int = 1, **more: Any) -> None:
+    cloud.serve(cloud.register("serve"), count=count, **more)
 
 
-def read(stack: Stack, task: str = "") -> tuple[Door, ...]:
-    return read_doors(stack.ecs, "shop-cluster", "shop-api", "api", task)
+def read(cloud: Stack, task: str = "") -> tuple[Door, ...]:
+    return read_doors(cloud.ecs, "shop-cluster", "shop-api", "api", task)
 
 
-def test_the_newest_task_is_entered_unless_one_is_named(stack: Stack) -> None:
-    started(stack, 2, enableExecuteCommand=True)
-    found = read(stack)
-    newest = max(stack.tasks(), key=lambda one: one["startedAt"])["taskArn"].rsplit("/", 1)[-1]
+def test_the_newest_task_is_entered_unless_one_is_named(cloud: Stack) -> None:
+    started(cloud, 2, enableExecuteCommand=True)
+    found = read(cloud)
+    newest = max(cloud.tasks(), key=lambda one: one["startedAt"])["taskArn"].rsplit("/", 1)[-1]
     assert choose_door(found, "").task == newest
     other = next(one for one in found if one.task != newest)
     assert choose_door(found, other.task[:8]) == other
@@ -51,17 +51,17 @@ def test_the_newest_task_is_entered_unless_one_is_named(stack: Stack) -> None:
     require_open(other, "shop-cluster", "shop-api")
 
 
-def test_a_one_off_task_is_entered_by_its_id(stack: Stack) -> None:
-    answer = stack.ecs.run_task(
+def test_a_one_off_task_is_entered_by_its_id(cloud: Stack) -> None:
+    answer = cloud.ecs.run_task(
         cluster="shop-cluster",
-        taskDefinition=stack.register("deaf"),
+        taskDefinition=cloud.register("deaf"),
         launchType="FARGATE",
         networkConfiguration=NETWORK,
         enableExecuteCommand=True,
     )
     task = answer["tasks"][0]["taskArn"].rsplit("/", 1)[-1]
-    stack.until(lambda: [one for one in stack.tasks() if one["lastStatus"] == "RUNNING"])
-    assert choose_door(read(stack, task), task).task == task
+    cloud.until(lambda: [one for one in cloud.tasks() if one["lastStatus"] == "RUNNING"])
+    assert choose_door(read(cloud, task), task).task == task
 
 
 def door(**changes: Any) -> Door:
@@ -86,10 +86,10 @@ def test_an_id_that_fits_none_or_several_is_refused_with_those_that_run() -> Non
         choose_door([], "")
 
 
-def test_a_task_without_exec_is_refused_with_what_to_do(stack: Stack) -> None:
-    started(stack)
+def test_a_task_without_exec_is_refused_with_what_to_do(cloud: Stack) -> None:
+    started(cloud)
     with pytest.raises(Refused, match="was started without ECS Exec") as caught:
-        require_open(choose_door(read(stack), ""), "shop-cluster", "shop-api")
+        require_open(choose_door(read(cloud), ""), "shop-cluster", "shop-api")
     assert "--enable-execute-command --force-new-deployment --cluster shop-cluster" in caught.value.remedy
 
 
@@ -101,14 +101,14 @@ def test_an_agent_that_does_not_run_is_refused(agent: str) -> None:
 
 
 def test_the_session_goes_by_the_environment_and_the_token_by_no_argv(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    cloud: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    started(stack, enableExecuteCommand=True)
+    started(cloud, enableExecuteCommand=True)
     install(tmp_path, monkeypatch)
     require_plugin()
-    found = choose_door(read(stack), "")
+    found = choose_door(read(cloud), "")
     open_session(
-        stack.ecs,
+        cloud.ecs,
         "shop-cluster",
         found,
         "/bin/sh",
@@ -134,19 +134,19 @@ def test_the_session_goes_by_the_environment_and_the_token_by_no_argv(
     assert "typed: " in capfd.readouterr().out
 
 
-def test_a_session_that_fails_says_so(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    started(stack, enableExecuteCommand=True)
+def test_a_session_that_fails_says_so(cloud: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started(cloud, enableExecuteCommand=True)
     install(tmp_path, monkeypatch, status=7)
     with pytest.raises(CommandFailed, match="session-manager-plugin ended with status 7"):
         open_session(
-            stack.ecs, "shop-cluster", choose_door(read(stack), ""), "ls", region="r", profile="", ssm_endpoint="e"
+            cloud.ecs, "shop-cluster", choose_door(read(cloud), ""), "ls", region="r", profile="", ssm_endpoint="e"
         )
 
 
-def test_a_command_with_a_secret_is_not_executed(stack: Stack) -> None:
+def test_a_command_with_a_secret_is_not_executed(cloud: Stack) -> None:
     with pytest.raises(Refused, match="looks like a secret"):
         open_session(
-            stack.ecs, "shop-cluster", door(), "psql postgres://a:hunter2x@db", region="r", profile="", ssm_endpoint="e"
+            cloud.ecs, "shop-cluster", door(), "psql postgres://a:hunter2x@db", region="r", profile="", ssm_endpoint="e"
         )
 
 

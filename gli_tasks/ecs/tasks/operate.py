@@ -79,10 +79,11 @@ def scale(
         return
     at.allow(sentence, yes)
     if not same:
-        if "count" in asked:
-            set_count(ecs, cluster, one.service, asked["count"])
-        else:
-            set_range(scaling, cluster, one.service, wanted)
+        with at.alone("ecs.scale"):
+            if "count" in asked:
+                set_count(ecs, cluster, one.service, asked["count"])
+            else:
+                set_range(scaling, cluster, one.service, wanted)
     runs = wait_scaled(
         ecs,
         cluster,
@@ -150,10 +151,11 @@ def prune(
     if total:
         doing = "deleting" if delete else "deregistering"
         at.allow(f"{doing} {total} task definitions of {', '.join(families)}", yes)
-    done = {
-        family: prune_family(ecs, family, found, delete=delete, on_change=at.console.line)
-        for family, found in going.items()
-    }
+    with at.alone("ecs.prune"):
+        done = {
+            family: prune_family(ecs, family, found, delete=delete, on_change=at.console.line)
+            for family, found in going.items()
+        }
     if json:
         at.console.answer_json({family: dataclasses.asdict(one) for family, one in done.items()})
         return
@@ -231,6 +233,7 @@ def rollback(
         timeout_s=settings.rollout.timeout_s,
         poll_s=settings.rollout.poll_s,
         on_change=lambda _, judgement: at.console.line(f"{name}: {judgement.sentence}"),
+        hold=at.alone("ecs.rollback"),
         client=at.aws.client,
     )
     if json:

@@ -117,17 +117,18 @@ def update(
                 would += [f"{name}: {change}" for change in differences(current(ecs, serving), found[name])]
         show_planned(at.console, would, json)
         return
-    started = {
-        name: update_service(
-            ecs,
-            settings.ecs.cluster,
-            before[one.service],
-            str(found[name]["taskDefinitionArn"]),
-            minimum_healthy_percent=settings.rollout.minimum_healthy_percent,
-            maximum_percent=settings.rollout.maximum_percent,
-        )
-        for name, one in services.items()
-    }
+    with at.alone("ecs.update"):
+        started = {
+            name: update_service(
+                ecs,
+                settings.ecs.cluster,
+                before[one.service],
+                str(found[name]["taskDefinitionArn"]),
+                minimum_healthy_percent=settings.rollout.minimum_healthy_percent,
+                maximum_percent=settings.rollout.maximum_percent,
+            )
+            for name, one in services.items()
+        }
     if json:
         at.console.answer_json({name: dataclasses.asdict(one) for name, one in started.items()})
         return

@@ -118,7 +118,8 @@ class EcsControlPlane:
         with self.lock:
             containers = [item for task in self.store.tasks.values() for item in task.containers]
         starting = [item.starting for item in containers if item.starting is not None]
-        wait(starting, _END_DEADLINE_S)
+        # A start that was cancelled before its turn is never done in the eyes of wait().
+        wait([future for future in starting if not future.cancelled()], _END_DEADLINE_S)
         running = [item.running for item in containers if item.running is not None]
         running += [future.result() for future in starting if _succeeded(future)]
         wait([self._stops.submit(_kill, item) for item in running], _END_DEADLINE_S)

@@ -122,7 +122,10 @@ def test_an_image_that_cannot_be_pulled(twin: Twin) -> None:
 
 
 def test_a_user_stops_a_task(twin: Twin) -> None:
-    task = twin.run(twin.register("serve"))
+    task = twin.run(twin.register("serve", logConfiguration=LOGS))
+    # Once it says so, it also heeds SIGTERM; that its process runs is not enough.
+    stream = f"api/api/{task['taskArn'].rpartition('/')[2]}"
+    twin.until(lambda: "serving" in twin.logs.lines.get(("/ecs/api", stream), []))
     twin.until(lambda: twin.task(task["taskArn"])["lastStatus"] == "RUNNING")
     answer = twin.ecs.stop_task(cluster="main", task=task["taskArn"], reason="enough")["task"]
     assert (answer["desiredStatus"], answer["stopCode"]) == ("STOPPED", "UserInitiated")
