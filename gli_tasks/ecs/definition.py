@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gli_tasks.ecs.plan import equal, render
+from gli_tasks.ecs.equality import equal, render
 from gli_tasks.errors import AwsCallFailed, UsageError
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gli_tasks.console import MASK, Redactor, Secret, masked
+from gli_tasks.ecs.equality import normalised
 from gli_tasks.ecs.plain_secrets import secret_in_text, secret_in_variable
-from gli_tasks.ecs.plan import normalised
 from gli_tasks.settings.validation import SECRET_VALUE
 
 #: What stands in the place of a value that is not there.

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gli_tasks.ecs.equality import equal, normalised, render
 from gli_tasks.ecs.plan import (
     Deployment,
     Judgement,
@@ -16,10 +17,7 @@ from gli_tasks.ecs.plan import (
     Rolling,
     ServiceFacts,
     TaskFacts,
-    equal,
     judge,
-    normalised,
-    render,
     service_facts,
     stop_sentences,
     task_facts,

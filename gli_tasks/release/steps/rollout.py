@@ -8,8 +8,9 @@ from typing import Any
 from gli_tasks.ecs import deploy
 from gli_tasks.ecs.definition import current, register, rendered
 from gli_tasks.ecs.difference import Change, differences
+from gli_tasks.ecs.equality import equal
 from gli_tasks.ecs.findings import Finding, Level
-from gli_tasks.ecs.plan import Rolling, ServiceFacts, equal
+from gli_tasks.ecs.plan import Rolling, ServiceFacts
 from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.ecs.verify import Wanted, require_verified, verify
 from gli_tasks.errors import Refused
