@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,9 +52,16 @@ def normalised(definition: Mapping[str, Any]) -> dict[str, Any]:
     )
     kept["requiresCompatibilities"] = sorted(kept.get("requiresCompatibilities", ()))
     kept.pop("tags", None)
+    kept |= {key: _in_units(kept[key]) for key in ("cpu", "memory") if key in kept}
     if kept.get("enableFaultInjection") is False:
         del kept["enableFaultInjection"]
     return {key: value for key, value in kept.items() if value not in (None, [], {})}
+
+
+def _in_units(size: Any) -> str:
+    """Return a task's size as AWS answers it: CPU units and MiB, also for ``1 vCPU`` and ``2 GB`` (API reference)."""
+    found = re.fullmatch(r"([0-9]*\.?[0-9]+)\s*(vcpu|gb)", str(size).strip().lower())
+    return str(int(float(found[1]) * 1024)) if found else str(size)
 
 
 def _without_empty(value: Any) -> Any:

@@ -392,3 +392,10 @@ def test_what_an_update_changes_of_the_way_of_rolling() -> None:
     )
     assert facts.rolling.changes_to(facts.rolling) == ()
     assert service_facts({"serviceName": "api"}).rolling is None
+
+
+def test_sizes_are_compared_as_aws_answers_them() -> None:
+    written = {"family": "api", "cpu": "1 vCPU", "memory": "2 GB"}
+    assert equal(written, {"family": "api", "cpu": "1024", "memory": "2048"})
+    assert equal({"cpu": ".5 vcpu"}, {"cpu": "512"})
+    assert not equal(written, {"family": "api", "cpu": "1024", "memory": "4096"})
