@@ -65,7 +65,9 @@ def untag_commit(folder: Path, remote: str, tag: str, commit: str) -> bool:
     if remote_tag(folder, remote, tag) != commit:
         return False
     git(folder, "push", remote, "--delete", f"refs/tags/{tag}", timeout_s=120)
-    git(folder, "tag", "--delete", "--", tag)
+    # Another machine's checkout may never have had it.
+    if git(folder, "tag", "--list", tag).strip():
+        git(folder, "tag", "--delete", "--", tag)
     if remote_tag(folder, remote, tag):
         raise CommandFailed(f"{remote} still shows the tag {tag}", returncode=1, where=str(folder))
     return True

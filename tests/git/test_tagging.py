@@ -113,3 +113,11 @@ def test_a_foreign_repository_in_the_environment_is_not_ours(
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "foreign"))
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path))
     assert read_source(repository.folder).root == str(repository.folder)
+
+
+def test_a_tag_is_taken_away_from_a_checkout_that_never_had_it(repository: Repository) -> None:
+    commit = repository.git("rev-parse", "HEAD")
+    tag(repository, commit)
+    repository.git("tag", "--delete", "deploy-1")
+    assert untag_commit(repository.folder, "origin", "deploy-1", commit) is True
+    assert remote_tag(repository.folder, "origin", "deploy-1") == ""

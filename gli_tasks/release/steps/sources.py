@@ -157,10 +157,12 @@ def git_tag_foreseen(run: Run) -> Foreseen:
 
 
 def _commit_of_each_root(run: Run) -> dict[str, str]:
+    """Return the released commit of each repository, by where it is checked out on this machine: the record may have
+    been begun on another one."""
     commits: dict[str, str] = {}
     for name, service in run.settings.services.items():
         commit = commit_of(run, name, service)
-        commits[run.service(name).root] = commit
+        commits[read_source(service.source).root] = commit
     return commits
 
 
@@ -169,7 +171,9 @@ def git_tag_undo(run: Run) -> str:
     git, tag = run.settings.git, tag_name(run.settings.git.tag_prefix, run.started)
     if not git.tag_prefix:
         return "no tags are made here"
-    commits = {one.root: one.commit for one in run.record.services.values() if one.root}
+    if not any(one.commit for one in run.record.services.values()):
+        return "no tag was made"
+    commits = _commit_of_each_root(run)
     removed = sum(untag_commit(Path(root), git.remote, tag, commit) for root, commit in commits.items())
     run.update(lambda record: replace(record, tag=""))
     return f"the tag {tag} is gone from {removed} repositories" if removed else "no tag was made"
