@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 
 from gli_tasks.errors import RehearsalFailed
-from gli_tasks.rehearsal.stage import Stage
+from gli_tasks.rehearsal.stage import Stage, Started
 
+_STARTS = 3
 _START_S = 20.0
 _STOP_S = 10.0
 
@@ -36,36 +37,55 @@ class Proxy:
 def running_proxy(stage: Stage, rules: Sequence[Mapping[str, Any]]) -> Iterator[Proxy]:
     """Run the proxy with these rules for as long as the context lasts. Raises RehearsalFailed where it does not
     start."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    proxy = Proxy(f"http://127.0.0.1:{port}")
-    argv = [*("-m", "microburst"), *("--upstream", stage.ready.endpoint), *("--port", str(port))]
-    log = stage.folder / "microburst.log"
-    with log.open("wb") as output:
-        process = stage.start(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    proxy, process = _start(stage)
     try:
-        _wait(proxy, process)
         answer = httpx.post(f"{proxy.url}/_microburst/rules", json=list(rules), trust_env=False)
         if answer.status_code >= 400:
             raise RehearsalFailed(f"the fault proxy refused its rules: {answer.text}")
         yield proxy
     finally:
-        process.terminate()
+        _end(stage, process)
+
+
+def _start(stage: Stage) -> tuple[Proxy, Started]:
+    log = stage.folder / "microburst.log"
+    for _ in range(_STARTS):
+        # It takes no port of the system's choice, and another program may take this one first.
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        proxy = Proxy(f"http://127.0.0.1:{port}")
+        argv = [*("-m", "microburst"), *("--upstream", stage.ready.endpoint), *("--port", str(port))]
+        with log.open("wb") as output:
+            process = stage.start(argv, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
-            process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(_STOP_S)
-        stage.ended(process)
+            if _answers(proxy, process):
+                return proxy, process
+        except BaseException:
+            _end(stage, process)
+            raise
+        _end(stage, process)
+    said = log.read_text(errors="replace")[-1_000:].strip()
+    raise RehearsalFailed(f"the fault proxy (microburst) did not start: {said or 'it said nothing'}")
 
 
-def _wait(proxy: Proxy, process: subprocess.Popen[bytes]) -> None:
+def _end(stage: Stage, process: Started) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(_STOP_S)
+    stage.ended(process)
+
+
+def _answers(proxy: Proxy, process: Started) -> bool:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and process.poll() is None:
         try:
             if httpx.get(f"{proxy.url}/_microburst/health", trust_env=False).status_code == 200:
-                return
+                # A stranger on this port would not make our own process stay.
+                return process.poll() is None
         except httpx.HTTPError:
             time.sleep(0.05)
-    raise RehearsalFailed("the fault proxy (microburst) did not start", remedy="pip install -r requirements-dev.txt")
+    return False

@@ -10,7 +10,7 @@ SURROUNDING_FAULTS = (
     Fault(
         "registry-down-mid-push",
         "the registry goes away in the middle of a push, and stays away",
-        Promise(1, Serving.OLD, cause=("push", "the registry is down")),
+        Promise(1, Serving.OLD, cause=("the push of", "see whether the registry answers")),
         twin={"registry_down": True},
     ),
     Fault(
