@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
@@ -66,13 +65,12 @@ class Control:
         account, region = settings.aws.account, settings.aws.region
         self._account, self._region = account, region
         self._clients: dict[str, Any] = {}
-        self._password = ""
         self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
         self._pushes_are_unpullable = False
         self._unpullable: set[str] = set()
         self.registry = OciRegistry(
             folder / "registry",
-            authenticate=lambda user, password: user == "AWS" and password == self._password,
+            authenticate=lambda user, password: user == "AWS" and password == self._images.password,
             repository_exists=self._repository_exists,
             on_push=self._note_push,
             is_pullable=lambda _repository, digest: digest not in self._unpullable,
@@ -85,11 +83,12 @@ class Control:
         self._targets = TargetStates(balancers, time_scale=time_scale)
         sites = [Site(site.host, site.bucket, "index.html") for site in static_sites(settings)]
         self._topology = Topology(balancers, self._targets, time_scale=time_scale, sites=lambda: sites)
-        images = EcrImages(
+        self._images = EcrImages(
             self.registry.store,
             repository_exists=self._repository_exists,
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
+            region=region,
             signed_address=self.registry.signed_address,
         )
         self._time_scale = time_scale
@@ -99,11 +98,13 @@ class Control:
             Elbv2Service(balancers, self._targets),
             FargateQuota(account, region),
             PolicySimulator(account),
-            images,
+            self._images,
         ]
         self._pages: dict[str, Page] = {
             **balancer_pages(self._topology, self._targets, metrics),
             "/_twin/slack": self._take_news,
+            # What Slack gives is an address that is itself the secret.
+            "/_twin/slack/": self._take_news,
             "/_twin/faults": self._take_fault,
         }
         self._moto = CompletingInvalidations(
@@ -128,14 +129,12 @@ class Control:
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
         self._thread.start()
-        token = self.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        self._password = base64.b64decode(token).decode().partition(":")[2]
         self.ecs.start()
         self._evaluator.start()
 
     def credentials(self) -> Credentials:
         """Return what the registry takes, as the tasks' agent gets it from ECR."""
-        return Credentials("AWS", self._password)
+        return Credentials("AWS", self._images.password)
 
     def stop_tasks(self) -> None:
         """Stop every task; nothing is started from here on. Comes before the runtime's own end."""
