@@ -47,6 +47,14 @@ class Secret:
         raise TypeError("a secret is not written anywhere")
 
 
+def _written_forms(value: str) -> set[str]:
+    """Return a value as it is and as it stands in JSON, in an address and in Python's repr."""
+    from urllib.parse import quote
+
+    in_json = (json.dumps(value, ensure_ascii=ascii_alone)[1:-1] for ascii_alone in (True, False))
+    return {value, *in_json, quote(value, safe="", errors="surrogatepass"), repr(value)[1:-1]}
+
+
 class Redactor:
     """Replaces every secret that this process has resolved by a mask. The second line of defence, not the first."""
 
@@ -58,17 +66,22 @@ class Redactor:
         """Remember a secret. Values of fewer than four characters would mask ordinary words, and are not remembered."""
         value = secret.reveal()
         # Programs print line by line, so each line of a key is a secret too; so is the value without its last newline.
-        new = {
-            one for one in (value, value.strip(), *map(str.strip, value.splitlines())) if len(one) >= 4 and one.strip()
-        }
+        lines = {value, value.strip(), *map(str.strip, value.splitlines())}
+        # Asterisks alone could not be told from the mask.
+        known = (one for one in lines if len(one) >= 4 and one.replace("*", "").strip())
+        new = {form for one in known for form in _written_forms(one)}
         with self._lock:
             # The longest first, or a secret that begins with another would leave its tail in the open.
             self._values = tuple(sorted({*self._values, *new}, key=len, reverse=True))
 
     def clean(self, text: str) -> str:
         """Return the text with every known secret masked."""
-        for value in self._values:
-            text = text.replace(value, MASK)
+        before = None
+        # Again where something was masked: a mask may have completed a secret that holds asterisks itself.
+        while text != before:
+            before = text
+            for value in self._values:
+                text = text.replace(value, MASK)
         return text
 
     def clean_tree(self, value: Any) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -15,6 +16,8 @@ from gli_tasks import guard
 from gli_tasks.errors import GliError, Interrupted, Refused
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from gli_tasks.aws import Aws
     from gli_tasks.console import Console
     from gli_tasks.settings import LoadedSettings, Settings
@@ -41,6 +44,7 @@ def operator(body: Body) -> Body:
 
     @functools.wraps(body)
     def run(*arguments: Any, **options: Any) -> Any:
+        _hush_libraries()
         try:
             return body(*arguments, **options)
         except GliError as error:
@@ -52,10 +56,28 @@ def operator(body: Body) -> Body:
 
             known = as_gli_error(error)
             if known is None:
+                sys.excepthook = _show_without_secrets
                 raise
             fail(known)
 
     return run  # type: ignore[return-value]
+
+
+def _hush_libraries() -> None:
+    """Keep the libraries that see secrets from telling what they send and get, as ``invoke --debug`` would let them."""
+    import logging
+
+    for name in ("boto3", "botocore", "docker", "httpcore", "httpx", "paramiko", "s3transfer", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _show_without_secrets(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print what Python prints of an error that nobody foresaw, with every known secret masked."""
+    import traceback
+
+    from gli_tasks.console import PROCESS_REDACTOR
+
+    sys.stderr.write(PROCESS_REDACTOR.clean("".join(traceback.format_exception(kind, error, trace))))
 
 
 def fail(error: GliError) -> None:

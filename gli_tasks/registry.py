@@ -118,11 +118,14 @@ def login(ecr: Any) -> tuple[str, Secret]:
     operation = "GetAuthorizationToken"
     data = required(ecr.get_authorization_token(), "authorizationData", operation)[0]
     try:
-        user, _, password = base64.b64decode(required(data, "authorizationToken", operation)).decode().partition(":")
+        token = str(required(data, "authorizationToken", operation))
+        user, _, password = base64.b64decode(token).decode().partition(":")
     except ValueError:
         raise AwsCallFailed("ECR gave a login that cannot be read", remedy="start again") from None
     secret = Secret(password)
     PROCESS_REDACTOR.learn(secret)
+    # User and password in base64: the very header that the registry is sent.
+    PROCESS_REDACTOR.learn(Secret(token))
     return user, secret
 
 

@@ -6,6 +6,9 @@ import os
 
 import pytest
 
+#: No marked secret may show up in the whole suite; see there.
+pytest_plugins = ["tests.marker_secrets"]
+
 
 def missing(part: str) -> None:
     """Skip a test for want of a part, or fail it where every part is required (``GLI_REQUIRE_ALL=1``)."""

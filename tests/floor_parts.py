@@ -13,6 +13,8 @@ from typing import Any
 
 from hypothesis import settings
 
+from tests.marker_secrets import look_into
+
 #: The same examples in every run, however slow the machine is just now.
 steady = settings(derandomize=True, deadline=None)
 
@@ -149,7 +151,9 @@ def invoke(*words: str, root: Path | None = None, variables: Mapping[str, str] |
         environment["GLI_ENV_FOLDER"] = str(root)
     command = [sys.executable, "-m", "invoke", *words]
     options = {"stdin": subprocess.DEVNULL, "capture_output": True, "text": True, "timeout": 60, **options}
-    return subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, **options)
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment, check=False, **options)
+    look_into({f"invoke {words[0]}, {name}": getattr(done, name) or "" for name in ("stdout", "stderr")})
+    return done
 
 
 @dataclass

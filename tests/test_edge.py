@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gli_tasks import edge
-from gli_tasks.console import Console
+from gli_tasks.console import MASK, Console
 from gli_tasks.errors import (
     GliError,
     Interrupted,
@@ -25,6 +25,7 @@ from gli_tasks.errors import (
 )
 from gli_tasks.settings import LoadedSettings, load
 from tests.floor_parts import REPOSITORY, Shop, clean_process_environment
+from tests.marker_secrets import draw, look_into
 
 pytest_plugins = ["tests.floor_fixtures"]
 
@@ -91,6 +92,47 @@ def test_what_nobody_foresaw_is_not_hidden(error: Exception) -> None:
 
     with pytest.raises(type(error)):
         task()
+
+
+def program_of(body: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a task's body in a process of its own."""
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    text = f"import logging, os, sys\nfrom gli_tasks import edge\n@edge.operator\ndef task():\n{lines}\ntask()\n"
+    environment = clean_process_environment(**variables)
+    done = subprocess.run(
+        [sys.executable, "-"], input=text, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    look_into({"standard output": done.stdout, "standard error": done.stderr})
+    return done
+
+
+def test_what_nobody_foresaw_shows_no_secret_that_was_resolved() -> None:
+    body = """\
+from gli_tasks.console import PROCESS_REDACTOR
+from gli_tasks.secret_references import resolve
+secret = resolve("env:DB_PASSWORD", None, PROCESS_REDACTOR)
+try:
+    raise ValueError(f"cannot reach app:{secret.reveal()}@db")
+except ValueError as error:
+    raise KeyError(repr(secret.reveal())) from error"""
+    done = program_of(body, DB_PASSWORD=draw())
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert f"ValueError: cannot reach app:{MASK}@db" in done.stderr
+
+
+def test_with_all_debugging_on_no_library_tells_what_it_sends_and_gets() -> None:
+    body = """\
+logging.basicConfig(level=logging.DEBUG)
+secret = os.environ["WEBHOOK"]
+for name in ("botocore.parsers", "httpx", "httpcore.http11", "urllib3.connectionpool", "docker.auth"):
+    logging.getLogger(name).info("HTTP Request: POST %s", secret)
+logging.getLogger("invoke").debug("still heard")
+logging.getLogger("httpx").warning("heard as well")"""
+    done = program_of(body, WEBHOOK=f"https://hooks.slack.com/services/{draw()}")
+    assert done.returncode == 0
+    assert "still heard" in done.stderr
+    assert "heard as well" in done.stderr
 
 
 def test_a_task_keeps_its_name_text_and_answer() -> None:
@@ -174,7 +216,7 @@ def asked(root: Path, environment: str, typed: bytes) -> tuple[int, str]:
     """Ask on a real terminal; return the exit code and what was shown."""
     program = f"""
 from pathlib import Path
-from gli_tasks.console import Console
+from gli_tasks.console import MASK, Console
 from gli_tasks.edge import confirm, operator
 from gli_tasks.settings import load
 @operator

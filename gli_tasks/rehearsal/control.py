@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
@@ -100,7 +99,6 @@ class Control:
         account, region = settings.aws.account, settings.aws.region
         self._account, self._region = account, region
         self._clients: dict[str, Any] = {}
-        self._password = ""
         self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
         self._faults = TwinFaults()
         self._met: Counter[str] = Counter()
@@ -108,7 +106,7 @@ class Control:
         self._unpullable: set[str] = set()
         self.registry = OciRegistry(
             folder / "registry",
-            authenticate=lambda user, password: user == "AWS" and password == self._password,
+            authenticate=lambda user, password: user == "AWS" and password == self._images.password,
             repository_exists=self._registry_has,
             on_push=self._note_push,
             is_pullable=lambda _repository, digest: digest not in self._unpullable,
@@ -121,11 +119,12 @@ class Control:
         self._targets = TargetStates(balancers, time_scale=time_scale)
         sites = [Site(site.host, site.bucket, "index.html") for site in static_sites(settings)]
         self._topology = Topology(balancers, self._targets, time_scale=time_scale, sites=lambda: sites)
-        images = EcrImages(
+        self._images = EcrImages(
             self.registry.store,
             repository_exists=self._repository_exists,
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
+            region=region,
             signed_address=self.registry.signed_address,
         )
         self._time_scale = time_scale
@@ -135,11 +134,13 @@ class Control:
             Elbv2Service(balancers, self._targets),
             FargateQuota(account, region),
             PolicySimulator(account),
-            images,
+            self._images,
         ]
         self._pages: dict[str, Page] = {
             **balancer_pages(self._topology, self._targets, metrics),
             "/_twin/slack": self._take_news,
+            # What Slack gives is an address that is itself the secret.
+            "/_twin/slack/": self._take_news,
             "/_twin/faults": self._take_fault,
         }
         self._moto = CompletingInvalidations(
@@ -170,14 +171,12 @@ class Control:
         ]
         for thread in self._threads:
             thread.start()
-        token = self.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        self._password = base64.b64decode(token).decode().partition(":")[2]
         self.ecs.start()
         self._evaluator.start()
 
     def credentials(self) -> Credentials:
         """Return what the registry takes, as the tasks' agent gets it from ECR."""
-        return Credentials("AWS", self._password)
+        return Credentials("AWS", self._images.password)
 
     def stop_tasks(self) -> None:
         """Stop every task; nothing is started from here on. Comes before the runtime's own end."""

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gli_tasks.errors import RehearsalFailed
+from gli_tasks.rehearsal.drawn_secrets import draw
 from gli_tasks.settings.load import LoadedSettings
 
 ACCESS_KEY = "rehearsal"
@@ -53,7 +54,7 @@ def without_real_aws(process: Mapping[str, str], keys: Iterable[str], folder: Pa
     }
     return kept | {
         "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": draw(),
         "AWS_CONFIG_FILE": "/dev/null",
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
         "AWS_EC2_METADATA_DISABLED": "true",

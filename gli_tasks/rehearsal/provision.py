@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from gli_tasks.ecs.references import (
 )
 from gli_tasks.rehearsal.cloud import restamp
 from gli_tasks.rehearsal.database import Role
+from gli_tasks.rehearsal.drawn_secrets import draw
 from gli_tasks.settings import EcsService, S3Site, Settings, VercelSite
 
 Client = Callable[[str], Any]
@@ -167,14 +167,12 @@ def _other_references(settings: Settings, client: Client) -> None:
         name = _SECRET_SUFFIX.sub("", arn.rpartition(":")[2])
         if name in made:
             continue
-        value = json.dumps({field: secrets.token_urlsafe(24) for field in sorted(fields)})
+        value = json.dumps({field: draw() for field in sorted(fields)})
         client("secretsmanager").create_secret(Name=name, SecretString=value)
         if _SECRET_SUFFIX.search(arn):
             restamp.restamp_secret(settings.aws.account, settings.aws.region, name, arn)
     for parameter in sorted(parameters):
-        client("ssm").put_parameter(
-            Name=parameter_names(parameter)[0], Value=secrets.token_urlsafe(24), Type="SecureString"
-        )
+        client("ssm").put_parameter(Name=parameter_names(parameter)[0], Value=draw(), Type="SecureString")
 
 
 def _roles(settings: Settings, iam: Any) -> None:

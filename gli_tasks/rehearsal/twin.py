@@ -11,7 +11,6 @@ import contextlib
 import json
 import logging
 import os
-import secrets
 import shutil
 import signal
 import sys
@@ -26,6 +25,7 @@ from gli_tasks.rehearsal.cache import Cache
 from gli_tasks.rehearsal.certificates import make_certificates
 from gli_tasks.rehearsal.control import Control
 from gli_tasks.rehearsal.database import Database, Role
+from gli_tasks.rehearsal.drawn_secrets import draw
 from gli_tasks.rehearsal.engines import start_engines
 from gli_tasks.rehearsal.provision import Reachable, provision
 from gli_tasks.rehearsal.ready import STAY, Ready
@@ -80,9 +80,9 @@ def running(options: Options, process: Mapping[str, str]) -> Iterator[Ready]:
         stack.callback(cache.stop)
         control.start(engines.runtime)
         stack.callback(control.stop_tasks)
-        role = Role("app", secrets.token_urlsafe(18), settings.database.name if settings.database else "app")
+        role = Role("app", draw(), settings.database.name if settings.database else "app")
         database.create(role)
-        reachable = Reachable(engines.tasks_reach, database.port, role, f"{control.endpoint}/_twin/slack")
+        reachable = Reachable(engines.tasks_reach, database.port, role, f"{control.endpoint}/_twin/slack/{draw()}")
         provision(settings, control.client, reachable)
         balancer = BalancerProcess(control.endpoint, certificates, children)
         stack.callback(balancer.stop)

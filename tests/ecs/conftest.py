@@ -18,10 +18,11 @@ from gli_tasks.rehearsal.ecs.service import EcsService
 from gli_tasks.rehearsal.wire import Gateway
 from tests.ecs.rollout_parts import BareRuntime, Cluster, Meddler, NoLogs, NoSecrets, NoTargets, digest
 from tests.ecs.stack_parts import GROUP, Stack
+from tests.floor_fixtures import shop
 from tests.floor_parts import ACCOUNT, REGION
 from tests.rehearsal.ecs.ecs_local_parts import LocalRuntime
 
-pytest_plugins = ["tests.floor_fixtures"]
+__all__ = ["shop"]
 
 
 def _nothing_behind(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

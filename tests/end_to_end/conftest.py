@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.marker_secrets import look_into
+
 ROOT = Path(__file__).resolve().parents[2]
 RUN_S = 420
 
@@ -32,7 +34,7 @@ def invoke(
     *words: str, environment: dict[str, str] | None = None, timeout_s: float = RUN_S
 ) -> subprocess.CompletedProcess[str]:
     """Run ``invoke`` in the checkout."""
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "invoke", *words],
         cwd=ROOT,
         env=environment or dict(os.environ),
@@ -42,6 +44,8 @@ def invoke(
         timeout=timeout_s,
         check=False,
     )
+    look_into({f"invoke {words[0]}, standard output": done.stdout, f"invoke {words[0]}, standard error": done.stderr})
+    return done
 
 
 @pytest.fixture
@@ -69,6 +73,7 @@ class Started:
         deadline = time.monotonic() + timeout_s
         for line in self.process.stderr:
             self.said.append(line)
+            look_into({"the rehearsal's standard error": line})
             if text in line:
                 return
             if time.monotonic() > deadline:

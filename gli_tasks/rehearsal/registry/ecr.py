@@ -9,9 +9,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
+from gli_tasks.rehearsal.drawn_secrets import draw
 from gli_tasks.rehearsal.registry.manifest import DOCKER_LAYER, InvalidManifest, parse_manifest
 from gli_tasks.rehearsal.registry.names import is_digest, is_tag
 from gli_tasks.rehearsal.registry.store import ImageStore, MissingBlobs, StoredImage, TagIsImmutable
@@ -23,7 +24,11 @@ _Item = TypeVar("_Item")
 
 
 class EcrImages(AwsService):
-    """ECR's operations on images; ``repository_exists`` and ``tag_is_immutable`` are the repositories' own facts."""
+    """ECR's operations on images, and its login.
+
+    ``repository_exists`` and ``tag_is_immutable`` are the repositories' own facts; ``password`` is what the registry
+    takes.
+    """
 
     validation_error_code: ClassVar[str] = "InvalidParameterException"
 
@@ -34,6 +39,7 @@ class EcrImages(AwsService):
         repository_exists: Callable[[str], bool],
         tag_is_immutable: Callable[[str, str], bool],
         account: str,
+        region: str = "us-east-1",
         signed_address: Callable[[str, str], str] | None = None,
     ) -> None:
         """Answer from ``store`` for the registry of ``account``; ``signed_address`` makes a blob's address."""
@@ -43,6 +49,15 @@ class EcrImages(AwsService):
         self._repository_exists = repository_exists
         self._tag_is_immutable = tag_is_immutable
         self._account = account
+        self._region = region
+        self.password = draw()
+
+    def get_authorization_token(self, _request: RequestContext, _params: dict[str, Any]) -> dict[str, Any]:
+        """Give the registry's login; it is always the same, and said to be good for twelve hours."""
+        token = base64.b64encode(f"AWS:{self.password}".encode()).decode()
+        end = datetime.now(UTC) + timedelta(hours=12)
+        host = f"https://{self._account}.dkr.ecr.{self._region}.amazonaws.com"
+        return {"authorizationData": [{"authorizationToken": token, "expiresAt": end, "proxyEndpoint": host}]}
 
     def describe_images(self, _request: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
         """Describe the images named, or page through all."""
