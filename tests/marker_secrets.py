@@ -1,7 +1,7 @@
 """A pytest plugin: a secret that is marked as one shows up nowhere in the whole suite.
 
 Every secret of the twin begins with the same prefix, and so does what ``draw`` gives to a test; no list of them is
-needed to know one. A test fails where its captured output or log, what it read by ``capsys``, what it noted by
+needed to know one. A few that tests write out are known by name. A test fails where its captured output or log, what it read by ``capsys``, what it noted by
 ``look_into``, or its error holds a marker. The session fails, naming test and argv, where a program of it was started
 with one: what this process starts is seen each time, by an audit hook, and what those start in turn is looked for in
 ``/proc`` twenty times a second.
@@ -28,6 +28,8 @@ _LOOK_S = 0.05
 PREFIX_VARIABLE = "GLI_MARKER_PREFIX"
 #: What every program of the suite is given, as an operator's shell may hold it: who prints its environment is caught.
 VARIABLES = ("DEPLOY_PASSWORD", "RELEASE_TOKEN")
+#: The secrets that tests write out by themselves.
+WRITTEN_OUT = ("hunter2", "s3cr3t-value")
 _SHOWN = 60
 
 
@@ -40,10 +42,11 @@ def _in_base64(prefix: bytes) -> Iterator[bytes]:
 
 
 def pattern(prefix: str) -> re.Pattern[bytes]:
-    """Return what finds a marker, plain or in base64."""
+    """Return what finds a marker, plain or in base64, and the secrets that tests write out."""
     plain = re.escape(prefix).encode() + rb"[0-9a-f]{8,}"
     coded = (re.escape(one) + rb"[A-Za-z0-9+/_-]{8,}" for one in _in_base64(prefix.encode()))
-    return re.compile(b"|".join((plain, *coded)))
+    written_out = (one.encode() for one in WRITTEN_OUT)
+    return re.compile(b"|".join((plain, *coded, *written_out)))
 
 
 MARKER = pattern(os.environ.get(PREFIX_VARIABLE, drawn_secrets.PREFIX))

@@ -27,6 +27,7 @@ from tests.marker_secrets import (
 PLANTED = """
 import logging, os, subprocess, sys
 import pytest
+from pytest import skip
 from tests.marker_secrets import draw
 
 MARKER = draw()
@@ -38,7 +39,7 @@ def test_it_prints_base64():
     print(base64.b64encode(f"AWS:{MARKER}".encode()).decode())
 def test_it_logs(): logging.getLogger("x").warning("with %s", MARKER)
 def test_it_raises(): raise ValueError(f"no {MARKER}")
-def test_it_skips(): pytest.skip(MARKER)
+def test_it_skips(): skip(MARKER)
 def test_it_reads_what_it_printed(capsys):
     print(MARKER)
     assert capsys.readouterr().out
@@ -51,6 +52,7 @@ def untidy():
     yield
     print(MARKER)
 def test_it_leaks_at_its_end(untidy): pass
+def test_it_prints_one_that_is_known_by_name(): print("hunter2")
 def test_it_says_the_prefix_alone_and_is_good(): print("planted-secret-")
 def test_it_keeps_it_and_is_good(): assert MARKER
 """
@@ -92,7 +94,7 @@ def test_each_way_out_fails_the_test_and_the_marker_is_not_said_again(tmp_path: 
     bad = {name for name, outcome in ended.items() if outcome in ("FAILED", "ERROR")}
     assert {one for one in bad if one.endswith("_good")} == set()
     assert {one for one in good if not one.endswith("_good")} <= {"test_it_leaks_at_its_end"}
-    assert len(bad) == 10, said
+    assert len(bad) == 11, said
     assert "a marked secret was seen" in said
     assert "Captured stdout call: …out <marker>" in said
     assert not pattern("planted-secret-").search(said.encode())
