@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,12 @@ from gli_tasks.rehearsal.registry.ecr import EcrImages
 from gli_tasks.rehearsal.registry.manifest import Manifest
 from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.rehearsal.runtime.contract import Runtime
-from gli_tasks.rehearsal.wire import Gateway, HttpAnswer, HttpRequest, Page
+from gli_tasks.rehearsal.wire import Asked, Gateway, HttpAnswer, HttpRequest, Ledger, Page
 from gli_tasks.settings import Settings
 
 _NEWS_KEPT = 100
+# Who pulls the images of tasks: on AWS, whoever has their execution role.
+_TASKS_AGENT = "tasks-agent"
 
 
 class _Handler(WSGIRequestHandler):
@@ -66,16 +69,19 @@ class Control:
         account, region = settings.aws.account, settings.aws.region
         self._account, self._region = account, region
         self._clients: dict[str, Any] = {}
-        self._password = ""
+        self._ledger = Ledger()
+        #: The password that the registry takes from the owner of each access key.
+        self._passwords: dict[str, str] = {}
         self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
         self._pushes_are_unpullable = False
         self._unpullable: set[str] = set()
         self.registry = OciRegistry(
             folder / "registry",
-            authenticate=lambda user, password: user == "AWS" and password == self._password,
+            authenticate=lambda user, password: user == "AWS" and password in self._passwords.values(),
             repository_exists=self._repository_exists,
             on_push=self._note_push,
             is_pullable=lambda _repository, digest: digest not in self._unpullable,
+            on_use=self._note_use,
             account=account,
         )
         metrics = MetricStore(period_scale=time_scale)
@@ -91,6 +97,7 @@ class Control:
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
             signed_address=self.registry.signed_address,
+            password_for=self._password_for,
         )
         self._time_scale = time_scale
         self.ecs: EcsControlPlane | None = None
@@ -123,19 +130,17 @@ class Control:
             region=self._region,
         )
         own = [*self._services, EcsService(self.ecs), ApplicationAutoScalingService(self.ecs)]
-        gateway = Gateway(self._moto, own, self._pages)
+        gateway = Gateway(self._moto, own, self._pages, self._ledger)
         self._server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=_Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
         self._thread.start()
-        token = self.client("ecr").get_authorization_token()["authorizationData"][0]["authorizationToken"]
-        self._password = base64.b64decode(token).decode().partition(":")[2]
         self.ecs.start()
         self._evaluator.start()
 
     def credentials(self) -> Credentials:
         """Return what the registry takes, as the tasks' agent gets it from ECR."""
-        return Credentials("AWS", self._password)
+        return Credentials("AWS", self._password_for(_TASKS_AGENT))
 
     def stop_tasks(self) -> None:
         """Stop every task; nothing is started from here on. Comes before the runtime's own end."""
@@ -167,6 +172,14 @@ class Control:
 
     def _repository_exists(self, name: str) -> bool:
         return name in ecr_backends[self._account][self._region].repositories
+
+    def _password_for(self, access_key: str) -> str:
+        return self._passwords.setdefault(access_key, secrets.token_urlsafe(24))
+
+    def _note_use(self, password: str, repository: str, actions: Sequence[str]) -> None:
+        owners = [access_key for access_key, one in self._passwords.items() if one == password]
+        named = (("repositoryName", (repository,)),)
+        self._ledger.note(Asked(owner, "ecr", action, named) for owner in owners for action in actions)
 
     def _digest_of(self, image: str) -> str | None:
         name, _, tag = image.rpartition(":")

@@ -1,4 +1,4 @@
-"""Amazon ECR's image operations, answered from the registry's own store.
+"""Amazon ECR's image operations and its login, answered from the registry's own store.
 
 What was pushed is what is described: an image's digest is its manifest's. Everything about repositories falls through.
 Operations and errors: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
 from gli_tasks.rehearsal.registry.manifest import DOCKER_LAYER, InvalidManifest, parse_manifest
@@ -18,6 +18,7 @@ from gli_tasks.rehearsal.registry.store import ImageStore, MissingBlobs, StoredI
 from gli_tasks.rehearsal.wire import AwsError, AwsService, RequestContext
 
 PAGE_SIZE = 100
+_LOGIN_LASTS = timedelta(hours=12)
 
 _Item = TypeVar("_Item")
 
@@ -35,14 +36,26 @@ class EcrImages(AwsService):
         tag_is_immutable: Callable[[str, str], bool],
         account: str,
         signed_address: Callable[[str, str], str] | None = None,
+        password_for: Callable[[str], str] = lambda access_key: f"{access_key}-password",
     ) -> None:
-        """Answer from ``store`` for the registry of ``account``; ``signed_address`` makes a blob's address."""
+        """Answer from ``store`` for the registry of ``account``; ``signed_address`` makes a blob's address, and
+        ``password_for`` the password that the registry then takes from the owner of an access key."""
         super().__init__("ecr", fall_through=True)
+        self._password_for = password_for
         self._signed_address = signed_address
         self._store = store
         self._repository_exists = repository_exists
         self._tag_is_immutable = tag_is_immutable
         self._account = account
+
+    def get_authorization_token(self, request: RequestContext, _params: dict[str, Any]) -> dict[str, Any]:
+        """Give the caller a password, as good as the caller is: what is done with it is done in the caller's name."""
+        token = base64.b64encode(f"AWS:{self._password_for(request.access_key)}".encode()).decode()
+        endpoint = f"https://{self._account}.dkr.ecr.{request.region}.amazonaws.com"
+        expires = datetime.now(UTC) + _LOGIN_LASTS
+        return {
+            "authorizationData": [{"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": endpoint}],
+        }
 
     def describe_images(self, _request: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
         """Describe the images named, or page through all."""
