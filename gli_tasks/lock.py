@@ -64,10 +64,12 @@ def held(
     *,
     patient: bool = False,
     on_wait: Callable[[Holder, float], None] = lambda *_: None,
+    on_left: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Lock]:
     """Hold an environment's lock for a release, or for the task of that name; ``patient`` as for ``Lock.acquire``.
 
-    Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
+    ``on_left`` is told, in a sentence, that the lock could not be given back: what was done under it stands all the
+    same. Raises Locked where somebody else holds it, Refused where the state bucket cannot be used.
     """
     lock = Lock(s3, bucket)
     holder = Holder(secrets.token_hex(16), who, release, datetime.now(UTC).isoformat(timespec="seconds"))
@@ -78,7 +80,8 @@ def held(
     try:
         yield lock
     finally:
-        lock.release()
+        if left := lock.release():
+            on_left(left)
 
 
 class Lock:
@@ -141,11 +144,12 @@ class Lock:
     def look(self) -> Seen | None:
         """Return the lock as S3 shows it, None where there never was one. Raises RecordFailed."""
         import msgspec
+        from botocore.exceptions import BotoCoreError
 
         try:
             answer = self._s3.get_object(Bucket=self._bucket, Key=KEY)
             body = answer["Body"].read()
-        except self._s3.exceptions.ClientError as error:
+        except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             if error_code(error) in ("NoSuchKey", "404"):
                 return None
             raise self._failed(error) from None
@@ -172,20 +176,28 @@ class Lock:
                     remedy="this process stood still; see `invoke release.history` for who releases now",
                 )
 
-    def release(self) -> None:
-        """Give the lock back. A lock that is no longer ours is left to whoever has it."""
+    def release(self) -> str:
+        """Give the lock back; a lock that is no longer ours is left to whoever has it.
+
+        Returns a sentence where it could not be given back, since that says nothing of how the release went.
+        """
         self._stop.set()
         if self._thread is not None:
             self._thread.join(self._lease_s)
         with self._mutex:
             if self._holder is None or self._lost:
-                return
+                return ""
             free = Holder("", self._holder.who, self._holder.release, datetime.now(UTC).isoformat(timespec="seconds"))
+            self._holder = None
             try:
                 self._write(free, self._etag)
             except Locked:
                 self._lost = "another process took it"
-            self._holder = None
+            except RecordFailed as error:
+                return (
+                    f"the lock could not be given back, and its lease runs out in {self._lease_s:.0f} s: {error.what}"
+                )
+            return ""
 
     def break_open(self, who: str, reason: str) -> Holder:
         """Free a lock that somebody else holds, for a reason that is written down; return whose it was.
@@ -232,13 +244,18 @@ class Lock:
             if error_code(error) not in ("PreconditionFailed", "ConditionalRequestConflict"):
                 raise self._failed(error) from None
             # The SDK tries again when an answer is lost, and then loses against its own first try.
-            seen = self.look()
-            if seen is not None and holder.token and seen.holder == holder:
-                return seen.etag
-            raise self._locked(seen) from None
+            return self._as_written(holder)
         except BotoCoreError as error:
             raise self._failed(error) from None
-        return str(answer["ETag"])
+        # An answer that was cut short comes out of the SDK as one with fields missing.
+        return str(answer.get("ETag") or self._as_written(holder))
+
+    def _as_written(self, holder: Holder) -> str:
+        """Return the version of the lock if it is as we wrote it. Raises Locked."""
+        seen = self.look()
+        if seen is not None and seen.holder == holder:
+            return seen.etag
+        raise self._locked(seen)
 
     def _locked(self, seen: Seen | None) -> Locked:
         if seen is None:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from gli_tasks.errors import Locked, RecordFailed, Refused
-from gli_tasks.lock import KEY, Holder, Lock
+from gli_tasks.lock import KEY, Holder, Lock, held
 from tests.release.release_parts import BUCKET, s3_client
 from tests.state_fixtures import s3, s3_endpoint
 
@@ -177,13 +178,15 @@ def test_a_missing_bucket_is_said(s3: Any) -> None:
 
 
 class Forgetful(ThreadingHTTPServer):
-    """Hands requests on to S3, and loses the answer to the first PUT after S3 has carried it out."""
+    """Hands requests on to S3, and loses the answer to the first PUT after S3 has carried it out; or, with ``cut``, all
+    of each such answer but the beginning of its head.
+    """
 
     daemon_threads = True
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, *, cut: bool = False) -> None:
         self.s3 = urlsplit(endpoint)
-        self.lost = 0
+        self.lost, self.cut = 0, cut
         super().__init__(("127.0.0.1", 0), _Forward)
 
 
@@ -193,12 +196,18 @@ class _Forward(BaseHTTPRequestHandler):
     def _hand_on(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         connection = http.client.HTTPConnection(self.server.s3.hostname or "", self.server.s3.port, timeout=10)
-        connection.request(self.command, self.path, body, dict(self.headers))
+        try:
+            connection.request(self.command, self.path, body, dict(self.headers))
+        except OSError:
+            self.close_connection = True
+            return
         answer = connection.getresponse()
         content = answer.read()
         connection.close()
-        if self.command == "PUT" and not self.server.lost:
+        if self.command == "PUT" and (self.server.cut or not self.server.lost):
             self.server.lost += 1
+            if self.server.cut:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nx-amz-request-id: 1\r\n")
             self.close_connection = True
             return
         self.send_response(answer.status)
@@ -215,24 +224,56 @@ class _Forward(BaseHTTPRequestHandler):
         return
 
 
+@pytest.fixture
+def through(s3_endpoint: str) -> Iterator[Callable[..., tuple[Any, Forgetful]]]:
+    """Return the function that gives a client which reaches S3 by way of a server that loses answers."""
+    with ExitStack() as stack:
+
+        def start(tries: int, *, cut: bool = False) -> tuple[Any, Forgetful]:
+            server = Forgetful(s3_endpoint, cut=cut)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            client = s3_client(f"http://127.0.0.1:{server.server_port}", retries={"total_max_attempts": tries})
+            for end in (client.close, lambda: thread.join(5), server.server_close, server.shutdown):
+                stack.callback(end)
+            return client, server
+
+        yield start
+
+
 def test_a_lost_answer_to_our_own_write_is_ours_all_the_same(
-    make: Callable[..., Lock], s3: Any, s3_endpoint: str
+    make: Callable[..., Lock], s3: Any, through: Callable[..., tuple[Any, Forgetful]]
 ) -> None:
-    server = Forgetful(s3_endpoint)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    client = s3_client(f"http://127.0.0.1:{server.server_port}", retries={"total_max_attempts": 3})
-    try:
-        lock = make(client=client)
-        lock.acquire(HOLDER)
-        assert server.lost == 1
+    client, server = through(3)
+    lock = make(client=client)
+    lock.acquire(HOLDER)
+    assert server.lost == 1
+    lock.require_held()
+    seen = make().look()
+    assert seen is not None
+    assert seen.holder == HOLDER
+    assert lock.release() == ""
+
+
+def test_an_answer_that_was_cut_short_is_read_back(
+    make: Callable[..., Lock], s3: Any, through: Callable[..., tuple[Any, Forgetful]]
+) -> None:
+    client, server = through(1, cut=True)
+    lock = make(client=client)
+    lock.acquire(HOLDER)
+    lock.require_held()
+    assert lock.release() == ""
+    assert server.lost == 2
+    assert make().holder() is None
+
+
+def test_a_lock_that_cannot_be_given_back_says_when_it_runs_out_and_fails_nothing(
+    s3: Any, s3_endpoint: str, through: Callable[..., tuple[Any, Forgetful]]
+) -> None:
+    client, server = through(1, cut=True)
+    told: list[str] = []
+    with held(client, BUCKET, "r", "kim", on_left=told.append) as lock:
+        server.s3 = urlsplit("http://127.0.0.1:9")
         lock.require_held()
-        seen = make().look()
-        assert seen is not None
-        assert seen.holder == HOLDER
-        lock.release()
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
-        client.close()
+    assert len(told) == 1
+    assert "could not be given back, and its lease runs out in 60 s" in told[0]

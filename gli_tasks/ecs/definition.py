@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gli_tasks.ecs.plan import equal, render
-from gli_tasks.errors import UsageError
+from gli_tasks.errors import AwsCallFailed, UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,10 @@ def current(ecs: Any, family_or_arn: str) -> dict[str, Any] | None:
 
 
 def register(ecs: Any, definition: Mapping[str, Any], tags: Mapping[str, str]) -> Registered:
-    """Register a definition; where the family's newest one is equal, return that one and register nothing."""
+    """Register a definition; where the family's newest one is equal, return that one and register nothing.
+
+    Raises AwsCallFailed where the answer was cut short and the family's newest one is not this definition.
+    """
     newest = current(ecs, str(definition["family"]))
     if newest is not None and newest.get("status") == "ACTIVE" and equal(newest, definition):
         return Registered(str(newest["taskDefinitionArn"]), new=False)
@@ -103,4 +106,11 @@ def register(ecs: Any, definition: Mapping[str, Any], tags: Mapping[str, str]) -
     answer = ecs.register_task_definition(
         **{**definition, "tags": [{"key": key, "value": value} for key, value in every.items()]}
     )
-    return Registered(str(answer["taskDefinition"]["taskDefinitionArn"]), new=True)
+    # An answer that was cut in its middle comes out of the SDK as one with fields missing.
+    made = answer.get("taskDefinition") or current(ecs, str(definition["family"]))
+    if made is None or not equal(made, definition):
+        raise AwsCallFailed(
+            f"the answer to RegisterTaskDefinition of {definition['family']} was cut short, and it is not registered",
+            remedy="start again",
+        )
+    return Registered(str(made["taskDefinitionArn"]), new=True)

@@ -19,6 +19,8 @@ from gli_tasks.ecs.diagnose import (
     is_trouble,
     repeated_failure,
 )
+from gli_tasks.ecs.difference import without_secrets
+from gli_tasks.ecs.logs import log_places
 from gli_tasks.ecs.plan import Attempt, Diagnosis, Event, ServiceFacts, TaskFacts
 from gli_tasks.ecs.services import describe_tasks, list_tasks, read_attempt, read_tasks, require
 
@@ -31,26 +33,20 @@ _TASKS_WITH_LOGS = 2
 # A deployment whose tasks all run for so long and is not completed waits for its targets.
 _TARGETS_LATE_S = 5.0
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
-# What a program prints of its secrets when it dies: addresses with a password, pairs, headers, tokens.
-_SECRETS = (
-    (re.compile(r"([a-z][a-z0-9+.-]*://[^\s:/@]*:)[^\s@/]+@", re.IGNORECASE), rf"\1{MASK}@"),
+# What programs print besides what `without_secrets` knows: other names of secrets, and headers.
+_MORE_SECRETS = (
     (
-        re.compile(
-            r"((?:pass(?:word|wd)?|pwd|secret|token|api[_-]?key|credentials?|private[_-]?key)[\w-]*[\"']?\s*[=:]\s*"
-            r"[\"']?)[^\s\"',;&)}]+",
-            re.IGNORECASE,
-        ),
+        re.compile(r"((?:\bpwd|passphrase|api[_-]?key)[\w-]*[\"']?\s*[=:]\s*[\"']?)[^\s\"',;&)}]+", re.IGNORECASE),
         rf"\1{MASK}",
     ),
     (re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE), rf"\1 {MASK}"),
-    (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9._-]+"), MASK),
 )
 
 
 def masked_line(line: str) -> str:
     """Return a line of a program's output without escapes, cut to a length, with what looks like a secret masked."""
-    text = PROCESS_REDACTOR.clean(_ESCAPES.sub("", line.rstrip()))
-    for pattern, mask in _SECRETS:
+    text = without_secrets(PROCESS_REDACTOR.clean(_ESCAPES.sub("", line.rstrip())))
+    for pattern, mask in _MORE_SECRETS:
         text = pattern.sub(mask, text)
     return text if len(text) <= _LONGEST_LINE else text[:_LONGEST_LINE] + " …"
 
@@ -214,23 +210,13 @@ class Witness:
                         return Log(f"{group} {stream}", lines)
         return None
 
-    def _streams(self, task: TaskFacts) -> Iterator[tuple[str, str]]:
-        """Yield the log groups and streams of a task's containers, those that ended with a failure first."""
-        definition = self._definition(task.task_definition)
-        containers = sorted(
-            definition.get("containerDefinitions", ()),
-            key=lambda one: (not task.exit_codes.get(one["name"]), not one.get("essential", True)),
-        )
-        for container in containers:
-            configuration = container.get("logConfiguration") or {}
-            options = configuration.get("options") or {}
-            group = options.get("awslogs-group")
-            if configuration.get("logDriver") != "awslogs" or not group:
-                continue
-            name, prefix = str(container["name"]), options.get("awslogs-stream-prefix")
-            stream = f"{prefix}/{name}/{task.id}" if prefix else task.runtime_ids.get(name, "")
-            if stream:
-                yield str(group), stream
+    def _streams(self, task: TaskFacts) -> list[tuple[str, str]]:
+        """Return the log groups and streams of a task's containers, those that ended with a failure first."""
+        places = log_places(self._service, self._definition(task.task_definition))
+        return [
+            (place.group, place.stream_prefix + task.id)
+            for place in sorted(places, key=lambda one: not task.exit_codes.get(one.stream_prefix.split("/")[-2]))
+        ]
 
     def _definition(self, arn: str) -> Mapping[str, Any]:
         if arn not in self._definitions:

@@ -75,9 +75,13 @@ class SecretState:
 
 
 class Decision(StrEnum):
-    """What IAM decides on an action, by the role's policies; UNDECIDED where these alone do not say it."""
+    """What IAM decides on an action by the role's policies: none allows it, or one denies it whatever else allows.
+
+    UNDECIDED where these policies alone do not say it.
+    """
 
     ALLOWED = "allowed"
+    NOT_ALLOWED = "not allowed"
     DENIED = "denied"
     UNDECIDED = "undecided"
 

@@ -23,6 +23,7 @@ from gli_tasks.ecs.references import (
 )
 
 _TASKS_PRINCIPAL = "ecs-tasks.amazonaws.com"
+_REFUSED = (Decision.NOT_ALLOWED, Decision.DENIED)
 
 
 def unseen(subject: str, denied: Denied) -> Finding:
@@ -149,7 +150,7 @@ def _permission_findings(wanted: Wanted, account: str, region: str, known: Inven
         yield unseen(subject, decided)
     elif decided is None:
         yield skip(subject, "cannot be judged while the role is not there")
-    elif refused := [one for one in needed if decided[one] is Decision.DENIED]:
+    elif refused := [one for one in needed if decided[one] in _REFUSED]:
         places = "; ".join(f"{one.action} on {one.resource}" for one in refused)
         yield ng(subject, f"the role may not {places}", "allow it in the role's policy, for that very ARN")
     elif unsure := [one for one in needed if decided[one] is Decision.UNDECIDED]:

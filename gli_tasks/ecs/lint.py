@@ -115,7 +115,7 @@ def _findings_of(wanted: Wanted, container: Container, region: str) -> Iterator[
     if container.get("privileged"):
         yield ng(subject, "is privileged", "remove it; Fargate takes no privileged container")
     stop_s = container.get("stopTimeout")
-    if fargate and stop_s is not None and stop_s > _LONGEST_FARGATE_STOP_S:
+    if fargate and isinstance(stop_s, int) and stop_s > _LONGEST_FARGATE_STOP_S:
         yield ng(subject, f"has a stopTimeout of {stop_s} s", f"Fargate takes {_LONGEST_FARGATE_STOP_S} s at most")
 
 

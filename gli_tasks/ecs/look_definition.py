@@ -14,6 +14,11 @@ from gli_tasks.ecs.references import ImageReference, Permission, SecretId, param
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _CONFIG_TIMEOUT_S = 10.0
+_DECISIONS = {
+    "allowed": Decision.ALLOWED,
+    "implicitDeny": Decision.NOT_ALLOWED,
+    "explicitDeny": Decision.DENIED,
+}
 # Errors of GetSecretValue (API reference): a malformed ARN names no secret either.
 _NO_SECRET = frozenset({"ResourceNotFoundException", "InvalidParameterException", "ValidationException"})
 _UNREADABLE = {
@@ -49,7 +54,7 @@ def _platforms(ecr: Any, repository: str, digest: str) -> tuple[str, ...]:
         imageIds=[{"imageDigest": digest}],
         acceptedMediaTypes=[*_INDEXES, *_MANIFESTS],
     )
-    if not answer.get("images"):
+    if not answer["images"]:
         return ()
     manifest = json.loads(answer["images"][0]["imageManifest"])
     if "manifests" in manifest:
@@ -115,7 +120,7 @@ def read_permissions(
             except iam.exceptions.NoSuchEntityException:
                 return None
             decided |= {
-                permission: decision for result in results for permission, decision in _decisions(result, action)
+                permission: decision for result in results for permission, decision in decisions(result, action)
             }
         return decided
 
@@ -125,34 +130,36 @@ def read_permissions(
     return {one: _with_own_policy(aws, one, decision) for one, decision in decided.items()}
 
 
-def _decisions(result: Mapping[str, Any], action: str) -> list[tuple[Permission, Decision]]:
-    # One result an action, each resource's decision below it (API reference, EvaluationResult); it used to be one
-    # result a resource, with nothing below.
-    below = result.get("ResourceSpecificResults") or ()
-    decisions = [
+def decisions(result: Mapping[str, Any], action: str) -> list[tuple[Permission, Decision]]:
+    """Return what one result of the policy simulator says of each resource.
+
+    Each resource's decision stands below the action's one result (API reference, EvaluationResult); there used to be
+    one result a resource, with nothing below.
+    """
+    said = [
         (str(one["EvalResourceName"]), str(one["EvalResourceDecision"]), one.get("MissingContextValues"))
-        for one in below
+        for one in result.get("ResourceSpecificResults") or ()
     ] or [(str(result.get("EvalResourceName", "")), str(result["EvalDecision"]), result.get("MissingContextValues"))]
     found = []
-    for resource, decision, missing in decisions:
-        if decision == "allowed":
-            known = Decision.ALLOWED
-        else:
+    for resource, decision, missing in said:
+        known = _DECISIONS.get(decision, Decision.UNDECIDED)
+        if known is Decision.NOT_ALLOWED and missing:
             # A condition on what only a real request has, such as where it comes from.
-            known = Decision.UNDECIDED if missing and decision == "implicitDeny" else Decision.DENIED
+            known = Decision.UNDECIDED
         found.append((Permission(action, resource), known))
     return found
 
 
 def _with_own_policy(aws: Aws, permission: Permission, decision: Decision) -> Decision:
-    """Leave open what the role's policies deny where the secret has a policy of its own: that may allow it."""
-    if decision is not Decision.DENIED or not permission.action.startswith("secretsmanager:"):
+    """Leave open what the role's policies do not allow where the secret has a policy of its own: that may allow it."""
+    if decision is not Decision.NOT_ALLOWED or not permission.action.startswith("secretsmanager:"):
         return decision
     manager = aws.client("secretsmanager")
 
     def ask() -> bool:
         try:
-            return bool(manager.get_resource_policy(SecretId=permission.resource).get("ResourcePolicy"))
+            answer = _whole(manager.get_resource_policy(SecretId=permission.resource))
+            return bool(answer.get("ResourcePolicy"))
         except manager.exceptions.ResourceNotFoundException:
             return False
 
@@ -173,7 +180,7 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
 
     def ask() -> SecretState | None:
         try:
-            answer = manager.get_secret_value(SecretId=secret.id, **given)
+            answer = _whole(manager.get_secret_value(SecretId=secret.id, **given))
         except ClientError as error:
             code = error_code(error)
             if code in _NO_SECRET:
@@ -185,7 +192,7 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
 
     def ask_without_value() -> SecretState | None:
         try:
-            answer = manager.describe_secret(SecretId=secret.id)
+            answer = _whole(manager.describe_secret(SecretId=secret.id))
         except ClientError as error:
             if error_code(error) not in _NO_SECRET:
                 raise
@@ -198,6 +205,11 @@ def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:
     denied = state
     described = asked(manager, ask_without_value)
     return denied if isinstance(described, Denied) else described
+
+
+def _whole(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an answer of Secrets Manager that names its secret. Raises KeyError for one that was cut off."""
+    return {**answer, "ARN": answer["ARN"]}
 
 
 def _keys(text: str | None) -> frozenset[str] | None:

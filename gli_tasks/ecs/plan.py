@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -71,11 +71,35 @@ class Balanced:
 
 
 @dataclass(frozen=True, slots=True)
+class Rolling:
+    """How a service replaces its tasks: percent of the desired count, and the circuit breaker with its rollback."""
+
+    minimum_healthy_percent: int
+    maximum_percent: int
+    breaker: bool = True
+    breaker_rolls_back: bool = True
+
+    def changes_to(self, wanted: Rolling) -> tuple[str, ...]:
+        """Return what differs from the wanted way, a sentence each."""
+        pairs = (
+            ("minimumHealthyPercent", self.minimum_healthy_percent, wanted.minimum_healthy_percent),
+            ("maximumPercent", self.maximum_percent, wanted.maximum_percent),
+            ("circuit breaker", _on(self.breaker), _on(wanted.breaker)),
+            ("circuit breaker's rollback", _on(self.breaker_rolls_back), _on(wanted.breaker_rolls_back)),
+        )
+        return tuple(f"{name} {before} → {after}" for name, before, after in pairs if before != after)
+
+
+def _on(flag: bool) -> str:
+    return "on" if flag else "off"
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceFacts:
     """A service, as describe_services shows it; deployments the primary first, events the newest first.
 
     ``attempt`` is the ARN of the service deployment under way, empty where there is none; ``grace_s`` the seconds for
-    which a new task's failing health checks are passed over.
+    which a new task's failing health checks are passed over; ``rolling`` is None where AWS does not say.
     """
 
     name: str
@@ -90,6 +114,7 @@ class ServiceFacts:
     balanced: tuple[Balanced, ...] = ()
     grace_s: int = 0
     attempt: str = ""
+    rolling: Rolling | None = None
 
     def deployment(self, deployment_id: str) -> Deployment | None:
         """Return the deployment of this id; None where the service knows it no more."""
@@ -186,6 +211,19 @@ def service_facts(description: Mapping[str, Any]) -> ServiceFacts:
         ),
         grace_s=int(description.get("healthCheckGracePeriodSeconds") or 0),
         attempt=str(description.get("currentServiceDeployment") or ""),
+        rolling=_rolling(description.get("deploymentConfiguration") or {}),
+    )
+
+
+def _rolling(configuration: Mapping[str, Any]) -> Rolling | None:
+    if "minimumHealthyPercent" not in configuration or "maximumPercent" not in configuration:
+        return None
+    breaker = configuration.get("deploymentCircuitBreaker") or {}
+    return Rolling(
+        int(configuration["minimumHealthyPercent"]),
+        int(configuration["maximumPercent"]),
+        bool(breaker.get("enable")),
+        bool(breaker.get("rollback")),
     )
 
 
@@ -329,7 +367,6 @@ class TaskFacts:
     address: str = ""
     started_at: datetime | None = None
     stopping_at: datetime | None = None
-    runtime_ids: Mapping[str, str] = field(default_factory=dict)
 
 
 def task_facts(description: Mapping[str, Any]) -> TaskFacts:
@@ -348,7 +385,6 @@ def task_facts(description: Mapping[str, Any]) -> TaskFacts:
         address=_address(containers),
         started_at=description.get("startedAt"),
         stopping_at=description.get("stoppingAt") or description.get("stoppedAt"),
-        runtime_ids={str(one["name"]): str(one["runtimeId"]) for one in containers if one.get("runtimeId")},
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gli_tasks.ecs.definition import current, short
 from gli_tasks.ecs.deploy import Expected, Started, follow, require_completed, update_service
+from gli_tasks.ecs.evidence import Client
 from gli_tasks.ecs.plan import Judgement, ServiceFacts
 from gli_tasks.ecs.prune import Revision, read_revisions
 from gli_tasks.errors import Refused
@@ -157,10 +158,12 @@ def roll_back(
     poll_s: float,
     on_change: Callable[[str, Judgement], None],
     hold: AbstractContextManager[Any] | None = None,
+    client: Client | None = None,
 ) -> Started:
     """Make a service run the target, follow its deployment, and believe it when every running task has its digest.
 
-    ``hold`` is entered for as long as something changes: the environment's lock, where the caller has one.
+    ``hold`` is entered for as long as something changes: the environment's lock, where the caller has one. ``client``
+    gives the clients whose logs and target health explain a failure.
     Raises RolloutFailed with the reasons; ECS's circuit breaker then puts back what served before.
     """
     with hold or nullcontext():
@@ -173,10 +176,18 @@ def roll_back(
             maximum_percent=maximum_percent,
         )
         ended = follow(
-            ecs, cluster, {service.name: started.deployment_id}, timeout_s=timeout_s, poll_s=poll_s, on_change=on_change
+            ecs,
+            cluster,
+            {service.name: started.deployment_id},
+            timeout_s=timeout_s,
+            poll_s=poll_s,
+            on_change=on_change,
+            client=client,
+            # Nothing here puts the other version back but the circuit breaker, so it is waited for.
+            give_up_after=0,
         )
         expected = {service.name: Expected(container, target.digest)} if target.digest else {}
-        require_completed(ecs, cluster, ended, expected, timeout_s)
+        require_completed(ecs, cluster, ended, expected, timeout_s, client=client)
     return started
 
 

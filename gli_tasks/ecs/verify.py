@@ -146,6 +146,8 @@ def _look(pool: ThreadPoolExecutor, aws: Aws, cluster: str, registry: str, wante
     stored = pool.submit(look_definition.read_parameters, aws, parameters) if parameters else None
     logs = each(groups, look_definition.read_log_group)
     quota = pool.submit(look_service.read_fargate_quota, aws)
+    # The second round's client takes a tenth of a second to make, and the first waits for answers meanwhile.
+    pool.submit(aws.client, "ec2")
 
     found_services, found_groups = services.result(), _results(target_groups)
     subnets, security_groups = _network(found_services)

@@ -70,7 +70,13 @@ def build_image(
         except APIError as error:
             raise BuildFailed(f"the engine refused the build: {error.explanation}", where=str(source)) from None
         except cut_off() as error:
-            raise BuildFailed(f"the build was cut off: {error}", where=str(source)) from None
+            raise BuildFailed(f"the build was cut off: {_reason(error)}", where=str(source)) from None
+
+
+def _reason(error: Exception) -> str:
+    """Return why: the SDK says of any failure to pack the sources that it cannot read a file, also of a full disk."""
+    behind = error.__context__
+    return f"{error} ({behind})" if isinstance(error, OSError) and isinstance(behind, OSError) else str(error)
 
 
 def _require_base(engine: Any, base: Base, platform: str, on_line: Callable[[str], None]) -> None:

@@ -6,8 +6,10 @@ import json
 import secrets
 import threading
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from gli_tasks.rehearsal.cloud import (
     Topology,
     balancer_pages,
 )
+from gli_tasks.rehearsal.door import Door, DoorFault, DoorRule, SignedInTime
 from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
@@ -43,7 +46,7 @@ from gli_tasks.rehearsal.provision import static_sites
 from gli_tasks.rehearsal.registry.client import Credentials
 from gli_tasks.rehearsal.registry.ecr import EcrImages
 from gli_tasks.rehearsal.registry.manifest import Manifest
-from gli_tasks.rehearsal.registry.server import OciRegistry
+from gli_tasks.rehearsal.registry.server import OciRegistry, RegistryAnswer
 from gli_tasks.rehearsal.runtime.contract import Runtime
 from gli_tasks.rehearsal.wire import Asked, Gateway, HttpAnswer, HttpRequest, Ledger, Page
 from gli_tasks.settings import Settings
@@ -51,6 +54,34 @@ from gli_tasks.settings import Settings
 _NEWS_KEPT = 100
 # Who pulls the images of tasks: on AWS, whoever has their execution role.
 _TASKS_AGENT = "tasks-agent"
+# A push asks for each layer and opens an upload before it sends one: after so many requests it is in the middle.
+_PUSH_BEGUN = 2
+
+
+@dataclass(frozen=True, slots=True)
+class TwinFaults:
+    """What is wrong with the twin itself; by default nothing is.
+
+    ``unpullable``: images that are pushed from now on cannot be pulled. ``no_capacity``: no task is placed.
+    ``slack_down``: news are answered with 503. ``registry_down``: the registry answers 503 from the middle of the
+    next push on. ``door``: what befalls the calls that come in by the second door.
+    """
+
+    unpullable: bool = False
+    no_capacity: bool = False
+    slack_down: bool = False
+    registry_down: bool = False
+    door: tuple[DoorRule, ...] = ()
+
+
+def read_faults(wanted: Mapping[str, Any]) -> TwinFaults:
+    """Read the faults that a rehearsal asks for; what is not named is well."""
+    rules = tuple(
+        DoorRule(DoorFault(one["fault"]), one["service"], one.get("operation", "*"), one.get("path", ""))
+        for one in wanted.get("door", ())
+    )
+    flags = {name: bool(value) for name, value in wanted.items() if name != "door"}
+    return TwinFaults(door=rules, **flags)
 
 
 class _Handler(WSGIRequestHandler):
@@ -63,7 +94,9 @@ class _Handler(WSGIRequestHandler):
 
 
 class Control:
-    """All AWS APIs of the twin. ``endpoint`` answers every service; ``registry`` holds the images."""
+    """All AWS APIs of the twin. ``endpoint`` answers every service, and so does ``door``, where faults may be put;
+    ``registry`` holds the images.
+    """
 
     def __init__(self, settings: Settings, folder: Path, time_scale: float) -> None:
         account, region = settings.aws.account, settings.aws.region
@@ -73,12 +106,14 @@ class Control:
         #: The password that the registry takes from the owner of each access key.
         self._passwords: dict[str, str] = {}
         self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
-        self._pushes_are_unpullable = False
+        self._faults = TwinFaults()
+        self._met: Counter[str] = Counter()
+        self._pushing = 0
         self._unpullable: set[str] = set()
         self.registry = OciRegistry(
             folder / "registry",
-            authenticate=lambda user, password: user == "AWS" and password in self._passwords.values(),
-            repository_exists=self._repository_exists,
+            authenticate=lambda user, password: user == "AWS" and password in list(self._passwords.values()),
+            repository_exists=self._registry_has,
             on_push=self._note_push,
             is_pullable=lambda _repository, digest: digest not in self._unpullable,
             on_use=self._note_use,
@@ -130,11 +165,17 @@ class Control:
             region=self._region,
         )
         own = [*self._services, EcsService(self.ecs), ApplicationAutoScalingService(self.ecs)]
-        gateway = Gateway(self._moto, own, self._pages, self._ledger)
-        self._server = make_server("127.0.0.1", 0, gateway, threaded=True, request_handler=_Handler)
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, name="control", daemon=True)
-        self._thread.start()
+        aws = SignedInTime(Gateway(self._moto, own, self._pages, self._ledger))
+        self._door = Door(aws)
+        self._servers = [
+            make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler) for app in (aws, self._door)
+        ]
+        self.endpoint, self.door = (f"http://127.0.0.1:{server.server_port}" for server in self._servers)
+        self._threads = [
+            threading.Thread(target=server.serve_forever, name="control", daemon=True) for server in self._servers
+        ]
+        for thread in self._threads:
+            thread.start()
         self.ecs.start()
         self._evaluator.start()
 
@@ -152,9 +193,10 @@ class Control:
         """Stop serving."""
         if self.ecs is not None:
             self._topology.close()
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(5)
+            for server, thread in zip(self._servers, self._threads, strict=True):
+                server.shutdown()
+                server.server_close()
+                thread.join(5)
         self.registry.stop()
 
     def client(self, service: str) -> Any:
@@ -177,23 +219,46 @@ class Control:
         return self._passwords.setdefault(access_key, secrets.token_urlsafe(24))
 
     def _note_use(self, password: str, repository: str, actions: Sequence[str]) -> None:
-        owners = [access_key for access_key, one in self._passwords.items() if one == password]
+        owners = [access_key for access_key, one in list(self._passwords.items()) if one == password]
         named = (("repositoryName", (repository,)),)
         self._ledger.note(Asked(owner, "ecr", action, named) for owner in owners for action in actions)
+
+    def _registry_has(self, name: str) -> bool:
+        if self._faults.registry_down:
+            self._pushing += 1
+            if self._pushing > _PUSH_BEGUN:
+                self._met["registry_down"] += 1
+                raise RegistryAnswer(HTTPStatus.SERVICE_UNAVAILABLE, "UNAVAILABLE", "the registry is down")
+        return self._repository_exists(name)
 
     def _digest_of(self, image: str) -> str | None:
         name, _, tag = image.rpartition(":")
         return self.registry.store.tags(name.partition("/")[2]).get(tag)
 
     def _take_news(self, request: HttpRequest) -> HttpAnswer:
+        if request.method == "POST" and self._faults.slack_down:
+            self._met["slack_down"] += 1
+            return HttpAnswer.text("service_unavailable", HTTPStatus.SERVICE_UNAVAILABLE)
         if request.method == "POST":
             self.news.append(json.loads(request.body))
         return HttpAnswer.json(list(self.news))
 
     def _take_fault(self, request: HttpRequest) -> HttpAnswer:
-        self._pushes_are_unpullable = bool(json.loads(request.body)["unpullable"])
-        return HttpAnswer.json({})
+        """Take the faults that hold from now on (POST), or tell how often each was met since then (GET)."""
+        if request.method == "POST":
+            self._faults, self._pushing = read_faults(json.loads(request.body)), 0
+            self._met.clear()
+            self._door.set_rules(self._faults.door)
+            assert self.ecs is not None
+            self.ecs.capacity = self._has_capacity
+        return HttpAnswer.json({**self._met, "door": self._door.fired()})
+
+    def _has_capacity(self) -> bool:
+        if self._faults.no_capacity:
+            self._met["no_capacity"] += 1
+        return not self._faults.no_capacity
 
     def _note_push(self, _repository: str, _reference: str, manifest: Manifest) -> None:
-        if self._pushes_are_unpullable:
+        if self._faults.unpullable:
+            self._met["unpullable"] += 1
             self._unpullable.add(manifest.digest)

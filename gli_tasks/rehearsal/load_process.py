@@ -27,6 +27,8 @@ class LoadProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> LoadProcess:
+        # What an earlier generator of this stage has seen is no traffic of this one.
+        self._output.unlink(missing_ok=True)
         services = self._stage.loaded.settings.ecs_services
         argv = [
             *("-m", "gli_tasks.rehearsal.load"),
@@ -104,6 +106,7 @@ def traffic_of(summary: dict[str, Any], rate: float) -> Traffic:
         p95_ms=float(summary.get("p95_ms") or 0.0),
         p99_ms=float(summary.get("p99_ms") or 0.0),
         by_version={name: int(one["served"]) for name, one in summary.get("by_version", {}).items()},
+        failed_by_version={name: int(one["failed"]) for name, one in summary.get("by_version", {}).items()},
         failures=tuple(dict.fromkeys(failures))[:10],
         websocket=_websocket(summary.get("websocket")),
     )

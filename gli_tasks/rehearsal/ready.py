@@ -10,9 +10,12 @@ STAY = "stay\n"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """Where everything is. Addresses are ``host:port``."""
+    """Where everything is. Addresses are ``host:port``; ``endpoint`` and ``door`` are URLs of the same AWS, and faults
+    can be put into the door.
+    """
 
     endpoint: str
+    door: str
     registry: str
     docker_host: str
     http: str

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import subprocess
 import threading
 import time
@@ -12,17 +11,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-
 from gli_tasks.errors import RehearsalFailed
 from gli_tasks.rehearsal import stage as stages
-from gli_tasks.rehearsal.faults import Fault
+from gli_tasks.rehearsal.faults import Fault, Promise, Serving
+from gli_tasks.rehearsal.faults.arming import Surroundings, armed
 from gli_tasks.rehearsal.load_process import LoadProcess
+from gli_tasks.rehearsal.seen import changing_calls, look, newest_record, read_calls, read_state, running
 from gli_tasks.rehearsal.stage import Stage
-from gli_tasks.rehearsal.verdict import Promise, StepTime, Verdict, broken_promises
+from gli_tasks.rehearsal.verdict import StepTime, Verdict, broken_promises, recorded_from
 
 OLD_VERSION = "1.0.0"
 NEW_VERSION = "1.1.0"
+#: How a release ends that nothing disturbs.
+UNDISTURBED = Promise(0, Serving.NEW)
 _RELEASE_S = 900.0
 _CALM_S = 1.0
 
@@ -41,9 +42,25 @@ class Script:
 
 
 @dataclass(frozen=True, slots=True)
+class Scene:
+    """One release on a stage: the version that it brings, load in requests a second, and the fault, if any."""
+
+    version: str
+    rate: float
+    time_scale: float
+    fault: Fault | None
+
+    @property
+    def promise(self) -> Promise:
+        """Return how the release must end."""
+        return self.fault.promise if self.fault else UNDISTURBED
+
+
+@dataclass(frozen=True, slots=True)
 class _Released:
     exit_code: int
     record: Mapping[str, Any]
+    said: str
     seconds: float
 
 
@@ -63,7 +80,9 @@ def rehearse(script: Script, say: Callable[[str], None], keep: Callable[[Stage],
     left_over: tuple[str, ...] = ()
     try:
         say(f"the twin is up after {time.monotonic() - start:.1f} s")
-        verdict = _play(script, stage, say)
+        scene = Scene(NEW_VERSION, script.rate, script.time_scale, script.fault)
+        bring_up_old(stage)
+        verdict = play(stage, scene, say)
     except BaseException:
         stages.take_down(stage)
         raise
@@ -71,11 +90,14 @@ def rehearse(script: Script, say: Callable[[str], None], keep: Callable[[Stage],
         keep(stage)
     else:
         left_over = stages.take_down(stage)
-    promise = Promise(0, NEW_VERSION, "healthy")
-    if script.fault is not None:
-        promise = Promise(1, OLD_VERSION, "failed", script.fault.cause)
     verdict = replace(verdict, seconds=round(time.monotonic() - start, 2))
-    return replace(verdict, broken=broken_promises(promise, verdict, left_over))
+    return judged(verdict, scene, left_over)
+
+
+def judged(verdict: Verdict, scene: Scene, left_over: tuple[str, ...] = ()) -> Verdict:
+    """Return the verdict with a sentence for each promise that was not kept."""
+    broken = broken_promises(scene.promise, verdict, left_over, time_scale=scene.time_scale)
+    return replace(verdict, broken=broken)
 
 
 def commit_version(stage: Stage, version: str, files: Mapping[str, str]) -> None:
@@ -84,7 +106,7 @@ def commit_version(stage: Stage, version: str, files: Mapping[str, str]) -> None
     authority = Path(stage.ready.authority).read_text(encoding="utf-8")
     for name, source in stage.sources.items():
         # The cache's certificate is signed by the twin's own authority, which the services must know.
-        more = {"ca.pem": authority, **files} if name in services else {}
+        more = {"ca.pem": authority, "FAULTS": "", **files} if name in services else {}
         source.commit(f"release: version {version}", {"VERSION": f"{version}\n", **more})
 
 
@@ -113,32 +135,40 @@ def bring_up_old(stage: Stage) -> None:
         raise RehearsalFailed(f"the old version did not come up:\n{said}")
 
 
-def _play(script: Script, stage: Stage, say: Callable[[str], None]) -> Verdict:
-    settings = stage.loaded.settings
-    main_host = next(iter(settings.ecs_services.values())).host
-    bring_up_old(stage)
-    before = serving_version(stage, main_host)
-    say(f"version {before} serves; {script.rate:g} requests a second begin")
-    with LoadProcess(stage, script.rate) as load:
+def play(stage: Stage, scene: Scene, say: Callable[[str], None]) -> Verdict:
+    """Release a new version over the one that serves, under live traffic and the scene's fault; return what came of it,
+    not yet judged.
+    """
+    start = time.monotonic()
+    settings, fault = stage.loaded.settings, scene.fault
+    before = look(stage)
+    say(f"version {before.version} serves; {scene.rate:g} requests a second begin")
+    with LoadProcess(stage, scene.rate) as load:
         load.wait_for_traffic()
-        if script.fault is not None:
-            say(f"fault: {script.fault.description}")
-            if script.fault.unpullable:
-                httpx.post(f"{stage.ready.endpoint}/_twin/faults", json={"unpullable": True}).raise_for_status()
-        commit_version(stage, NEW_VERSION, script.fault.files if script.fault else {})
-        released = _release(stage, say)
+        commit_version(stage, scene.version, fault.files(scene.time_scale) if fault else {})
+        if fault is not None:
+            say(f"fault: {fault.description}")
+        with armed(stage, fault) as surroundings:
+            calls = read_calls(stage)
+            released = _release(stage, surroundings, say)
+            made, met = changing_calls(calls, read_calls(stage)), surroundings.met()
+            made = {call: count for call, count in made.items() if call not in surroundings.own_calls}
         time.sleep(_CALM_S)
-        after = serving_version(stage, main_host)
+        after = look(stage)
         traffic = load.stop()
-    failure = released.record.get("failure") or {}
+    key = f"releases/{released.record['id']}.json" if released.record else ""
+    recorded = recorded_from(read_state(stage, key) if key else newest_record(stage, before.records))
     return Verdict(
         project=settings.project,
         environment=settings.environment,
         engine=stage.ready.engine,
-        fault=script.fault.name if script.fault else "",
+        fault=fault.name if fault else "",
+        promise=scene.promise.sentence(),
         release_exit_code=released.exit_code,
-        version_before=before,
-        version_after=after,
+        version_before=before.version,
+        version_new=scene.version,
+        version_after=after.version,
+        serving=running(before, after, recorded.task_definitions),
         requests_served=traffic.served,
         requests_failed=traffic.failed,
         steps=tuple(
@@ -146,27 +176,30 @@ def _play(script: Script, stage: Stage, say: Callable[[str], None]) -> Verdict:
         ),
         record=str(released.record.get("record", "")),
         outcome=str(released.record.get("outcome", "")),
-        cause=str(failure.get("what", "")),
-        seconds=0.0,
+        cause=_cause(released),
+        fault_met=met,
+        calls=made,
+        recorded=recorded,
+        current=after.current,
+        lock_left=bool(after.lock_holder),
+        seconds=round(time.monotonic() - start, 2),
         release_seconds=round(released.seconds, 2),
         traffic=traffic,
+        said=released.said,
     )
 
 
-def serving_version(stage: Stage, host: str) -> str:
-    """Return the version that answers on a host through the balancer; empty where none does."""
-    context = ssl.create_default_context(cafile=stage.ready.authority)
-    try:
-        with httpx.Client(verify=context, trust_env=False, timeout=5) as client:
-            response = client.get(
-                f"https://{stage.ready.https}/", headers={"Host": host}, extensions={"sni_hostname": host}
-            )
-    except httpx.HTTPError:
+def _cause(released: _Released) -> str:
+    """Return why the release failed: what its record says, else what it said last; and what it says to do next."""
+    if released.exit_code == 0:
         return ""
-    return str(response.headers.get("X-App-Version", "")) if response.status_code == 200 else ""
+    failure = released.record.get("failure")
+    if failure:
+        return "\n  next: ".join(filter(None, (str(failure["what"]), str(failure.get("remedy", "")))))
+    return "\n".join(line for line in released.said.splitlines() if not line.startswith("["))
 
 
-def _release(stage: Stage, say: Callable[[str], None]) -> _Released:
+def _release(stage: Stage, surroundings: Surroundings, say: Callable[[str], None]) -> _Released:
     """Run ``invoke release.<environment>`` as an operator does, in a process of its own."""
     settings = stage.loaded.settings
     start = time.monotonic()
@@ -174,17 +207,27 @@ def _release(stage: Stage, say: Callable[[str], None]) -> _Released:
         *("-m", "invoke", f"release.{settings.environment}"),
         *("--project", settings.project, "--yes", "--json"),
     ]
-    process = stage.start(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = stage.start(
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        environment=surroundings.environment,
+        inside=surroundings.inside,
+    )
     assert process.stdout is not None
     assert process.stderr is not None
     answer: list[bytes] = []
+    said: list[str] = []
     reader = threading.Thread(target=lambda stream: answer.append(stream.read()), args=(process.stdout,), daemon=True)
     reader.start()
     deadline = threading.Timer(_RELEASE_S, process.kill)
     deadline.start()
     try:
         for line in process.stderr:
-            say(f"  {line.decode(errors='replace').rstrip()}")
+            said.append(line.decode(errors="replace").rstrip())
+            surroundings.on_line(said[-1])
+            say(f"  {said[-1]}")
         exit_code = process.wait()
     except BaseException:
         # The world that this release works on is about to vanish, so it gets no time to tidy up.
@@ -202,4 +245,4 @@ def _release(stage: Stage, say: Callable[[str], None]) -> _Released:
         record = json.loads(text) if text.strip() else {}
     except ValueError:
         record = {}
-    return _Released(exit_code, record, time.monotonic() - start)
+    return _Released(exit_code, record, "\n".join(said), time.monotonic() - start)

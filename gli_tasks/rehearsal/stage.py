@@ -3,6 +3,7 @@ down."""
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import select
@@ -15,13 +16,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from gli_tasks.edge import require_present
 from gli_tasks.errors import RehearsalFailed
 from gli_tasks.rehearsal.engines import choose_engine
 from gli_tasks.rehearsal.leftovers import find_leftovers
-from gli_tasks.rehearsal.overrides import overriding, without_real_aws
+from gli_tasks.rehearsal.overrides import ACCESS_KEY, overriding, without_real_aws
 from gli_tasks.rehearsal.ready import STAY, Ready
 from gli_tasks.rehearsal.runtime.children import Children
 from gli_tasks.rehearsal.runtime.sweep import is_alive, owner_of
@@ -68,12 +69,24 @@ class Stage:
     process: subprocess.Popen[str]
     children: Children
 
-    def start(self, argv: Sequence[str], *, stdin: int, stdout: int | IO[bytes], stderr: int | IO[bytes]) -> Started:
-        """Start a Python program of the rehearsal; it dies with this process, however that ends."""
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: int,
+        stdout: int | IO[bytes],
+        stderr: int | IO[bytes],
+        environment: Mapping[str, str] | None = None,
+        inside: Sequence[str] = (),
+    ) -> Started:
+        """Start a Python program of the rehearsal; it dies with this process, however that ends.
+
+        ``environment`` is what differs for this program alone; ``inside`` is a command line that runs it.
+        """
         process = subprocess.Popen(
-            [sys.executable, *argv],
+            [*inside, sys.executable, *argv],
             cwd=TOOL_ROOT,
-            env={**self.environment, "PYTHONUNBUFFERED": "1"},
+            env={**self.environment, **(environment or {}), "PYTHONUNBUFFERED": "1"},
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
@@ -82,6 +95,10 @@ class Stage:
         self.children.adopt(process)
         return process
 
+    def client(self, service: str) -> Any:
+        """Return a client of the twin, by its first door: what it says is true under every fault."""
+        return _twin_client(service, self.ready.endpoint, self.loaded.settings.aws.region)
+
     def ended(self, process: Started) -> None:
         """Note that a started program has been waited for."""
         self.children.forget(process.pid)
@@ -89,7 +106,8 @@ class Stage:
     def standing(self) -> Standing:
         """Return what must be known to take the twin down from another process."""
         ready = self.ready
-        addresses = (ready.endpoint.removeprefix("http://"), ready.registry, ready.http, ready.https)
+        doors = (ready.endpoint.removeprefix("http://"), ready.door.removeprefix("http://"))
+        addresses = (*doors, ready.registry, ready.http, ready.https)
         return Standing(self.process.pid, self.label, self.folder, addresses, ready.engine)
 
     def let_stay(self) -> None:
@@ -99,6 +117,24 @@ class Stage:
         self.process.stdin.write(STAY)
         self.process.stdin.close()
         self.children.close()
+
+
+@functools.cache
+def _twin_client(service: str, endpoint: str, region: str) -> Any:
+    from botocore.config import Config
+    from botocore.session import Session
+
+    # Nothing of the operator's own: no profile, no files, no proxy.
+    files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    session = Session(session_vars={"profile": (None, None, None, None), **files})
+    return session.create_client(
+        service,
+        endpoint_url=endpoint,
+        region_name=region,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=ACCESS_KEY,
+        config=Config(proxies={}),
+    )
 
 
 def put_up(

@@ -88,6 +88,7 @@ def running(options: Options, process: Mapping[str, str]) -> Iterator[Ready]:
         stack.callback(balancer.stop)
         yield Ready(
             endpoint=control.endpoint,
+            door=control.door,
             registry=control.registry.address,
             docker_host=engines.docker_host,
             http=balancer.http,

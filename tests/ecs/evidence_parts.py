@@ -181,7 +181,8 @@ def small_cloud(folder: Path, time_scale: float = 0.01) -> Iterator[Cloud]:
         LogSink(ACCOUNT, REGION),
         NoSecrets(),
         time_scale=time_scale,
-        provisioning_delay_s=2,
+        # Long enough for a poll or two between one task's end and the next one's.
+        provisioning_delay_s=50,
         settle_s=20,
         pace_s=0.01,
     )

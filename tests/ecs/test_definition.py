@@ -10,8 +10,8 @@ import pytest
 from botocore.exceptions import ParamValidationError
 
 from gli_tasks.ecs.definition import current, register, rendered
-from gli_tasks.errors import UsageError
-from tests.ecs.rollout_parts import Cluster
+from gli_tasks.errors import AwsCallFailed, UsageError
+from tests.ecs.rollout_parts import Cluster, Fault
 
 
 def write(folder: Path, content: Any) -> Path:
@@ -98,3 +98,17 @@ def test_a_file_saved_from_aws_is_refused_before_the_call(cluster: Cluster) -> N
     saved = cluster.definition("good@sha256:1", revision=7, status="ACTIVE")
     with pytest.raises(ParamValidationError, match="revision"):
         register(cluster.ecs, saved, {})
+
+
+def test_an_answer_that_was_cut_short_is_read_back(cluster: Cluster) -> None:
+    cluster.meddler.faults.append(Fault("RegisterTaskDefinition", carried_out=True))
+    made = register(cluster.ecs, cluster.definition("good@sha256:1"), {})
+    assert cluster.meddler.spoilt == 1
+    assert (made.arn.rpartition("/")[2], made.new) == ("api:1", True)
+
+
+def test_an_answer_that_was_cut_short_of_what_was_not_done_is_no_success(cluster: Cluster) -> None:
+    register(cluster.ecs, cluster.definition("good@sha256:1"), {})
+    cluster.meddler.faults.append(Fault("RegisterTaskDefinition"))
+    with pytest.raises(AwsCallFailed, match="cut short, and it is not registered"):
+        register(cluster.ecs, cluster.definition("good@sha256:2"), {})

@@ -59,7 +59,7 @@ BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
         (
             "api: the load balancer's health checks fail: the new version answers them with 503",
             "Task failed ELB health checks in (target-group ",
-            "unhealthy: Target.ResponseCodeMismatch, Health checks failed with these codes: [503]",
+            "due to (reason Health checks failed with these codes: [503])",
             "  | listening on",
         ),
     ),
@@ -99,11 +99,10 @@ def test_the_cause_is_named_before_the_breaker_acts_and_the_old_version_comes_ba
     for word in words:
         assert word in str(error)
     assert "hunter22" not in str(error)
-    assert "circuit breaker" in str(error)
+    assert "2 tasks have failed, so this was given up; ECS's circuit breaker had not acted yet" in str(error)
     assert error.remedy
     assert ended["api"].diagnosis is not None
     assert error.remedy == ended["api"].diagnosis.next_step
-    assert read_services(cloud.ecs, "main", ["api"])["api"].deployment(started.deployment_id) is not None
     assert restore(cloud.ecs, "main", [started], timeout_s=20, poll_s=0.05, on_change=ignore, client=cloud.client) == (
         f"api runs {old.rpartition('/')[2]} again",
     )
@@ -235,7 +234,7 @@ def test_what_may_not_be_read_is_named_and_stands_in_nobodys_way(cloud: Cloud) -
         ("PASSWORD=hunter22 other", "PASSWORD=******** other"),
         ('{"api_key": "abcd1234", "x": 1}', '{"api_key": "********", "x": 1}'),
         ("Authorization: Bearer abcdefgh12345678", "Authorization: Bearer ********"),
-        ("jwt eyJhbGciOiJI.eyJzdWIiOiIx.c2ln", "jwt ********"),
+        ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln", "jwt ********"),
         ("\x1b[31mERROR\x1b[0m boom\r\n", "ERROR boom"),
         ("x" * 600, "x" * 500 + " …"),
         ("Traceback (most recent call last):", "Traceback (most recent call last):"),

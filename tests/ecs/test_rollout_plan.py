@@ -13,6 +13,7 @@ from gli_tasks.ecs.plan import (
     Deployment,
     Judgement,
     Progress,
+    Rolling,
     ServiceFacts,
     TaskFacts,
     equal,
@@ -377,3 +378,19 @@ def test_a_settled_service_may_be_released_to(state: str) -> None:
 def test_a_rollout_under_way_is_named() -> None:
     with pytest.raises(Refused, match=f"api: {MINE} to api:7"):
         require_settled({"api": service(deployment())})
+
+
+def test_what_an_update_changes_of_the_way_of_rolling() -> None:
+    described = {
+        "serviceName": "api",
+        "deploymentConfiguration": {"minimumHealthyPercent": 50, "maximumPercent": 200},
+    }
+    facts = service_facts(described)
+    assert facts.rolling is not None
+    assert facts.rolling.changes_to(Rolling(100, 200)) == (
+        "minimumHealthyPercent 50 → 100",
+        "circuit breaker off → on",
+        "circuit breaker's rollback off → on",
+    )
+    assert facts.rolling.changes_to(facts.rolling) == ()
+    assert service_facts({"serviceName": "api"}).rolling is None

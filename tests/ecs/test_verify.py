@@ -13,20 +13,20 @@ import pytest
 from gli_tasks.ecs.findings import Finding, Level, ng, ok
 from gli_tasks.ecs.verify import Wanted, require_verified, wanted_by_tag
 from gli_tasks.errors import Refused
-from tests.ecs.verify_parts import MARKER, TAG, Stack, change, levels
+from tests.ecs.verify_parts import MARKER, TAG, Production, change, levels
 from tests.rehearsal.registry.conftest import make_image
 
 pytest_plugins = ["tests.ecs.verify_fixtures"]
 
-Broken = Callable[[Stack], AbstractContextManager[list[Wanted]]]
+Broken = Callable[[Production], AbstractContextManager[list[Wanted]]]
 
 
 def wanting(path: str, value: Any) -> Broken:
     """Break a reference in the definition."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        yield stack.changed(path, value)
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        yield production.changed(path, value)
 
     return broken
 
@@ -35,39 +35,39 @@ def saying(**changes: Any) -> Broken:
     """Break what the settings say of the service."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        yield [replace(one, **changes) if one.name == "api" else one for one in stack.wanted()]
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        yield [replace(one, **changes) if one.name == "api" else one for one in production.wanted()]
 
     return broken
 
 
 @contextmanager
-def repository_gone(stack: Stack) -> Iterator[list[Wanted]]:
-    image = f"{stack.settings.registry.host}/no-such-repository@sha256:{'0' * 64}"
-    yield stack.changed("container.image", image)
+def repository_gone(production: Production) -> Iterator[list[Wanted]]:
+    image = f"{production.settings.registry.host}/no-such-repository@sha256:{'0' * 64}"
+    yield production.changed("container.image", image)
 
 
 @contextmanager
-def image_gone(stack: Stack) -> Iterator[list[Wanted]]:
-    image = f"{stack.settings.registry.host}/gli-api-production@sha256:{'0' * 64}"
-    yield stack.changed("container.image", image)
+def image_gone(production: Production) -> Iterator[list[Wanted]]:
+    image = f"{production.settings.registry.host}/gli-api-production@sha256:{'0' * 64}"
+    yield production.changed("container.image", image)
 
 
 @contextmanager
-def image_elsewhere(stack: Stack) -> Iterator[list[Wanted]]:
-    yield stack.changed("container.image", f"registry.example.com/api@sha256:{'0' * 64}")
+def image_elsewhere(production: Production) -> Iterator[list[Wanted]]:
+    yield production.changed("container.image", f"registry.example.com/api@sha256:{'0' * 64}")
 
 
 def trust(**statement: Any) -> Broken:
     """Let the task role trust somebody else."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        iam, name = stack.client("iam"), "gli-production-task"
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        iam, name = production.client("iam"), "gli-production-task"
         old = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
         document = {"Version": "2012-10-17", "Statement": [{**old["Statement"][0], **statement}]}
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(document))
-        yield [one for one in stack.wanted() if one.name == "api"]
+        yield [one for one in production.wanted() if one.name == "api"]
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(old))
 
     return broken
@@ -77,32 +77,32 @@ def allowing(*, effect: str, resource: str) -> Broken:
     """Give the execution role another policy on secrets."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        iam, of = stack.client("iam"), {"RoleName": "ecsTaskExecutionRole", "PolicyName": "start-tasks"}
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        iam, of = production.client("iam"), {"RoleName": "ecsTaskExecutionRole", "PolicyName": "start-tasks"}
         old = iam.get_role_policy(**of)["PolicyDocument"]
         statement = {"Effect": effect, "Action": "secretsmanager:GetSecretValue", "Resource": resource}
         iam.put_role_policy(**of, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement}))
-        yield stack.wanted()
+        yield production.wanted()
         iam.put_role_policy(**of, PolicyDocument=json.dumps(old))
 
     return broken
 
 
 @contextmanager
-def secret_deleted(stack: Stack) -> Iterator[list[Wanted]]:
-    manager, name = stack.client("secretsmanager"), "gli/db/production"
+def secret_deleted(production: Production) -> Iterator[list[Wanted]]:
+    manager, name = production.client("secretsmanager"), "gli/db/production"
     manager.delete_secret(SecretId=name, RecoveryWindowInDays=7)
-    yield stack.wanted()
+    yield production.wanted()
     manager.restore_secret(SecretId=name)
 
 
 def secret_holding(text: str) -> Broken:
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        manager, name = stack.client("secretsmanager"), "gli/db/production"
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        manager, name = production.client("secretsmanager"), "gli/db/production"
         old = manager.get_secret_value(SecretId=name)["SecretString"]
         manager.put_secret_value(SecretId=name, SecretString=text)
-        yield stack.wanted()
+        yield production.wanted()
         manager.put_secret_value(SecretId=name, SecretString=old)
 
     return broken
@@ -110,10 +110,10 @@ def secret_holding(text: str) -> Broken:
 
 def health_check(**asked: Any) -> Broken:
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        elbv2, group = stack.client("elbv2"), stack.target_group()
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        elbv2, group = production.client("elbv2"), production.target_group()
         elbv2.modify_target_group(TargetGroupArn=group["TargetGroupArn"], **asked)
-        yield stack.wanted()
+        yield production.wanted()
         old = {"HealthCheckPath": group["HealthCheckPath"], "HealthCheckPort": group["HealthCheckPort"]}
         elbv2.modify_target_group(TargetGroupArn=group["TargetGroupArn"], **old)
 
@@ -124,26 +124,26 @@ def other_target_group(**made: Any) -> Broken:
     """Name another target group of the service; the service and the rules do not know it either."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        elbv2, old = stack.client("elbv2"), stack.target_group()
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        elbv2, old = production.client("elbv2"), production.target_group()
         group = {"Name": "other", "Protocol": "HTTP", "Port": 8000, "VpcId": old["VpcId"], "TargetType": "ip"}
         arn = elbv2.create_target_group(**{**group, "HealthCheckPath": "/health", **made})["TargetGroups"][0]
-        yield [replace(one, target_group="other") if one.name == "api" else one for one in stack.wanted()]
+        yield [replace(one, target_group="other") if one.name == "api" else one for one in production.wanted()]
         elbv2.delete_target_group(TargetGroupArn=arn["TargetGroupArn"])
 
     return broken
 
 
 @contextmanager
-def rule_gone(stack: Stack) -> Iterator[list[Wanted]]:
-    elbv2, group = stack.client("elbv2"), stack.target_group()["TargetGroupArn"]
+def rule_gone(production: Production) -> Iterator[list[Wanted]]:
+    elbv2, group = production.client("elbv2"), production.target_group()["TargetGroupArn"]
     balancer = elbv2.describe_load_balancers(Names=["gli-production-alb"])["LoadBalancers"][0]["LoadBalancerArn"]
     listeners = elbv2.describe_listeners(LoadBalancerArn=balancer)["Listeners"]
     listener = next(one["ListenerArn"] for one in listeners if one["Port"] == 443)
     rules = elbv2.describe_rules(ListenerArn=listener)["Rules"]
     rule = next(one for one in rules if group in json.dumps(one["Actions"]))
     elbv2.delete_rule(RuleArn=rule["RuleArn"])
-    yield stack.wanted()
+    yield production.wanted()
     host = {"Field": "host-header", "HostHeaderConfig": {"Values": ["api.glibiz.com"]}}
     action = {"Type": "forward", "ForwardConfig": {"TargetGroups": [{"TargetGroupArn": group, "Weight": 1}]}}
     elbv2.create_rule(ListenerArn=listener, Priority=int(rule["Priority"]), Conditions=[host], Actions=[action])
@@ -153,20 +153,20 @@ def attached(container: str, port: int) -> Broken:
     """Let the service put another container or port into its target group."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        wanted = [one for one in stack.wanted() if one.name == "api"]
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        wanted = [one for one in production.wanted() if one.name == "api"]
         yield [replace(one, service="second") for one in wanted]
 
     @contextmanager
-    def with_service(stack: Stack) -> Iterator[list[Wanted]]:
-        ecs, cluster = stack.client("ecs"), stack.settings.ecs.cluster
+    def with_service(production: Production) -> Iterator[list[Wanted]]:
+        ecs, cluster = production.client("ecs"), production.settings.ecs.cluster
         old = ecs.describe_services(cluster=cluster, services=["production-gli-api"])["services"][0]
-        definition = change(stack.wanted()[0], "container.name", container).definition
+        definition = change(production.wanted()[0], "container.name", container).definition
         mapped = [{"containerPort": one, "protocol": "tcp"} for one in {8000, port}]
         definition = {**definition, "family": "second"}
         definition["containerDefinitions"][0]["portMappings"] = mapped
         ecs.register_task_definition(**definition)
-        group = stack.target_group()["TargetGroupArn"]
+        group = production.target_group()["TargetGroupArn"]
         ecs.create_service(
             cluster=cluster,
             serviceName="second",
@@ -176,7 +176,7 @@ def attached(container: str, port: int) -> Broken:
             networkConfiguration=old["networkConfiguration"],
             loadBalancers=[{"targetGroupArn": group, "containerName": container, "containerPort": port}],
         )
-        with broken(stack) as wanted:
+        with broken(production) as wanted:
             yield wanted
         ecs.delete_service(cluster=cluster, service="second", force=True)
 
@@ -185,27 +185,27 @@ def attached(container: str, port: int) -> Broken:
 
 def network(**changes: list[str]) -> Broken:
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        ecs, cluster = stack.client("ecs"), stack.settings.ecs.cluster
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        ecs, cluster = production.client("ecs"), production.settings.ecs.cluster
         found = ecs.describe_services(cluster=cluster, services=["production-gli-api"])["services"][0]
         old = found["networkConfiguration"]["awsvpcConfiguration"]
-        stack.configure(**changes)
-        yield stack.wanted()
-        stack.configure(**{key: old[key] for key in changes})
+        production.configure(**changes)
+        yield production.wanted()
+        production.configure(**{key: old[key] for key in changes})
 
     return broken
 
 
 def in_another_vpc(kind: str) -> Broken:
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        ec2 = stack.client("ec2")
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        ec2 = production.client("ec2")
         vpc = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
         if kind == "subnets":
             made = ec2.create_subnet(VpcId=vpc, CidrBlock="10.9.0.0/24")["Subnet"]["SubnetId"]
         else:
             made = ec2.create_security_group(GroupName="other", Description="other", VpcId=vpc)["GroupId"]
-        with network(**{kind: [made]})(stack) as wanted:
+        with network(**{kind: [made]})(production) as wanted:
             yield wanted
 
     return broken
@@ -215,8 +215,8 @@ def tasks_group_lets(**rule: Any) -> Broken:
     """Let the tasks' security group let in something else in place of the load balancer on the API's port."""
 
     @contextmanager
-    def broken(stack: Stack) -> Iterator[list[Wanted]]:
-        ec2, group = stack.client("ec2"), stack.tasks_group()
+    def broken(production: Production) -> Iterator[list[Wanted]]:
+        ec2, group = production.client("ec2"), production.tasks_group()
         old = [one for one in group["IpPermissions"] if one["FromPort"] == 8000]
         ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=old)
         stranger = ec2.create_security_group(GroupName="stranger", Description="stranger", VpcId=group["VpcId"])
@@ -224,7 +224,7 @@ def tasks_group_lets(**rule: Any) -> Broken:
         if "IpRanges" not in new:
             new["UserIdGroupPairs"] = [{"GroupId": stranger["GroupId"]}]
         ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[new])
-        yield stack.wanted()
+        yield production.wanted()
         ec2.revoke_security_group_ingress(GroupId=group["GroupId"], IpPermissions=[new])
         ec2.authorize_security_group_ingress(GroupId=group["GroupId"], IpPermissions=old)
         ec2.delete_security_group(GroupId=stranger["GroupId"])
@@ -233,14 +233,14 @@ def tasks_group_lets(**rule: Any) -> Broken:
 
 
 @contextmanager
-def quota_too_small(stack: Stack) -> Iterator[list[Wanted]]:
-    ecs, cluster = stack.client("ecs"), stack.settings.ecs.cluster
+def quota_too_small(production: Production) -> Iterator[list[Wanted]]:
+    ecs, cluster = production.client("ecs"), production.settings.ecs.cluster
     # One more is wanted than fits, and no task starts: their images are not of this twin's engine.
-    stack.quota.vcpus = 0.0
+    production.quota.vcpus = 0.0
     ecs.update_service(cluster=cluster, service="production-gli-api", desiredCount=1)
-    yield stack.wanted()
+    yield production.wanted()
     ecs.update_service(cluster=cluster, service="production-gli-api", desiredCount=0)
-    stack.quota.vcpus = 6.0
+    production.quota.vcpus = 6.0
 
 
 DB = "arn:aws:secretsmanager:ap-northeast-2:917891822317:secret:gli/db/production-u1ubhz"
@@ -299,10 +299,10 @@ BROKEN: dict[str, tuple[Broken, str]] = {
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-def test_of_a_broken_reference_exactly_it_is_found(stack: Stack, broken: str) -> None:
+def test_of_a_broken_reference_exactly_it_is_found(production: Production, broken: str) -> None:
     breaking, subject = BROKEN[broken]
-    with breaking(stack) as wanted:
-        findings = stack.verify(wanted)
+    with breaking(production) as wanted:
+        findings = production.verify(wanted)
     assert levels(findings, Level.NG) == [subject]
     found = next(one for one in findings if one.level is Level.NG)
     assert found.sentence
@@ -319,54 +319,58 @@ def test_of_a_broken_reference_exactly_it_is_found(stack: Stack, broken: str) ->
     ],
     ids=["type", "protocol", "path"],
 )
-def test_another_target_group_must_fit_and_be_reached(stack: Stack, made: dict[str, Any], subject: str) -> None:
-    with other_target_group(**made)(stack) as wanted:
-        findings = stack.verify(wanted)
+def test_another_target_group_must_fit_and_be_reached(
+    production: Production, made: dict[str, Any], subject: str
+) -> None:
+    with other_target_group(**made)(production) as wanted:
+        findings = production.verify(wanted)
     unreached = ["api service's load balancer", "api listener rules"]
     assert levels(findings, Level.NG) == [subject, *unreached]
 
 
-def test_after_all_that_the_stack_is_whole_again(stack: Stack) -> None:
-    findings = stack.verify()
+def test_after_all_that_the_stack_is_whole_again(production: Production) -> None:
+    findings = production.verify()
     assert {one.level for one in findings} == {Level.OK}
 
 
-def test_a_cluster_that_is_not_there_leaves_its_services_unjudged(stack: Stack) -> None:
-    lost = replace(stack, settings=replace(stack.settings, ecs=replace(stack.settings.ecs, cluster="nowhere")))
+def test_a_cluster_that_is_not_there_leaves_its_services_unjudged(production: Production) -> None:
+    lost = replace(
+        production, settings=replace(production.settings, ecs=replace(production.settings.ecs, cluster="nowhere"))
+    )
     findings = lost.verify()
     assert levels(findings, Level.NG) == ["cluster nowhere"]
     assert "api service" in levels(findings, Level.SKIP)
 
 
-def test_an_image_that_is_not_pushed_yet_is_no_fault(stack: Stack) -> None:
-    findings = stack.verify(stack.wanted(tag="f" * 40))
+def test_an_image_that_is_not_pushed_yet_is_no_fault(production: Production) -> None:
+    findings = production.verify(production.wanted(tag="f" * 40))
     assert levels(findings, Level.NG) == []
     assert levels(findings, Level.SKIP) == ["api image", "websocket image"]
 
 
-def test_a_tag_that_is_there_already_is_taken_by_its_digest(stack: Stack) -> None:
-    name, service = next(iter(stack.settings.ecs_services.items()))
-    wanted = wanted_by_tag(stack.aws, stack.settings, name, service, TAG)
+def test_a_tag_that_is_there_already_is_taken_by_its_digest(production: Production) -> None:
+    name, service = next(iter(production.settings.ecs_services.items()))
+    wanted = wanted_by_tag(production.aws, production.settings, name, service, TAG)
     assert wanted.image_known
     assert "@sha256:" in wanted.containers[0]["image"]
 
 
-def test_a_repository_that_is_not_there_is_a_finding(stack: Stack) -> None:
-    service = replace(stack.settings.ecs_services["api"], repository="nowhere")
-    wanted = wanted_by_tag(stack.aws, stack.settings, "api", service, TAG)
-    findings = stack.verify([wanted])
+def test_a_repository_that_is_not_there_is_a_finding(production: Production) -> None:
+    service = replace(production.settings.ecs_services["api"], repository="nowhere")
+    wanted = wanted_by_tag(production.aws, production.settings, "api", service, TAG)
+    findings = production.verify([wanted])
     assert levels(findings, Level.NG) == ["api image"]
     assert "ECR has no repository nowhere" in repr(findings)
 
 
-def test_a_parameter_is_found_by_name_and_by_arn(stack: Stack) -> None:
-    stack.client("ssm").put_parameter(Name="/gli/key", Value=MARKER, Type="SecureString", Overwrite=True)
-    stack.client("ssm").put_parameter(Name="plain", Value=MARKER, Type="String", Overwrite=True)
+def test_a_parameter_is_found_by_name_and_by_arn(production: Production) -> None:
+    production.client("ssm").put_parameter(Name="/gli/key", Value=MARKER, Type="SecureString", Overwrite=True)
+    production.client("ssm").put_parameter(Name="plain", Value=MARKER, Type="String", Overwrite=True)
     arn = "arn:aws:ssm:ap-northeast-2:917891822317:parameter"
     names = ["/gli/key", f"{arn}/gli/key", "plain", f"{arn}/plain", "gli/db/production", f"{arn}/other"]
     secrets = [{"name": f"KEY_{number}", "valueFrom": name} for number, name in enumerate(names)]
-    with allowing(effect="Allow", resource="*")(stack):
-        findings = stack.verify(stack.changed("container.secrets", secrets)[:1])
+    with allowing(effect="Allow", resource="*")(production):
+        findings = production.verify(production.changed("container.secrets", secrets)[:1])
     parameters = {
         one.subject.removeprefix("api parameter "): one.level for one in findings if "parameter" in one.subject
     }
@@ -382,64 +386,68 @@ def test_a_parameter_is_found_by_name_and_by_arn(stack: Stack) -> None:
     assert "ssm:GetParameters on arn:aws:ssm:ap-northeast-2:917891822317:parameter/gli/key" in permissions.sentence
 
 
-def test_what_lies_in_another_region_is_not_asked(stack: Stack) -> None:
+def test_what_lies_in_another_region_is_not_asked(production: Production) -> None:
     elsewhere = [
         {"name": "A", "valueFrom": DB.replace("ap-northeast-2", "us-east-1")},
         {"name": "B", "valueFrom": "arn:aws:ssm:us-east-1:917891822317:parameter/b"},
     ]
-    with allowing(effect="Allow", resource="*")(stack):
-        findings = stack.verify(stack.changed("container.secrets", elsewhere)[:1])
+    with allowing(effect="Allow", resource="*")(production):
+        findings = production.verify(production.changed("container.secrets", elsewhere)[:1])
     skipped = levels(findings, Level.SKIP)
     assert skipped == ["api secret gli/db/production-u1ubhz", "api parameter /b"]
 
 
-def test_a_secret_with_a_policy_of_its_own_is_left_open(stack: Stack) -> None:
-    manager = stack.client("secretsmanager")
+@pytest.mark.parametrize(("effect", "level"), [("Allow", Level.SKIP), ("Deny", Level.NG)])
+def test_a_secret_with_a_policy_of_its_own_is_left_open_unless_denied(
+    production: Production, effect: str, level: Level
+) -> None:
+    manager = production.client("secretsmanager")
     policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Principal": "*"}]}
     manager.put_resource_policy(SecretId="gli/db/production", ResourcePolicy=json.dumps(policy))
-    with allowing(effect="Allow", resource="arn:aws:s3:::none")(stack) as wanted:
-        findings = stack.verify(wanted)
+    resource = "*" if effect == "Deny" else "arn:aws:s3:::none"
+    with allowing(effect=effect, resource=resource)(production) as wanted:
+        findings = production.verify(wanted)
     manager.delete_resource_policy(SecretId="gli/db/production")
-    assert levels(findings, Level.NG) == []
-    assert levels(findings, Level.SKIP) == ["api execution role permissions"]
+    assert levels(findings, level) == ["api execution role permissions"]
+    assert {one.level for one in findings} == {Level.OK, level}
 
 
-def test_a_log_group_that_is_made_at_the_start_need_not_be_there(stack: Stack) -> None:
-    options = stack.wanted()[0].containers[0]["logConfiguration"]["options"]
+def test_a_log_group_that_is_made_at_the_start_need_not_be_there(production: Production) -> None:
+    options = production.wanted()[0].containers[0]["logConfiguration"]["options"]
     new = {**options, "awslogs-group": "/ecs/new", "awslogs-create-group": "true"}
-    findings = stack.verify(stack.changed("container.logConfiguration.options", new))
+    findings = production.verify(production.changed("container.logConfiguration.options", new))
     assert levels(findings, Level.NG) == []
 
 
-def test_an_open_port_is_let_in(stack: Stack) -> None:
-    with tasks_group_lets(IpRanges=[{"CidrIp": "10.0.0.0/8"}])(stack) as wanted:
-        assert levels(stack.verify(wanted), Level.NG) == []
-    with tasks_group_lets(FromPort=7000, ToPort=9000, IpRanges=[{"CidrIp": "0.0.0.0/0"}])(stack) as wanted:
-        assert levels(stack.verify(wanted), Level.NG) == []
+def test_an_open_port_is_let_in(production: Production) -> None:
+    with tasks_group_lets(IpRanges=[{"CidrIp": "10.0.0.0/8"}])(production) as wanted:
+        assert levels(production.verify(wanted), Level.NG) == []
+    with tasks_group_lets(FromPort=7000, ToPort=9000, IpRanges=[{"CidrIp": "0.0.0.0/0"}])(production) as wanted:
+        assert levels(production.verify(wanted), Level.NG) == []
 
 
-def test_an_index_is_for_the_platforms_that_it_lists(stack: Stack) -> None:
+def test_an_index_is_for_the_platforms_that_it_lists(production: Production) -> None:
     from gli_tasks.rehearsal.registry.client import Credentials, RegistryClient
     from gli_tasks.rehearsal.registry.manifest import OCI_INDEX, parse_manifest
 
     one = make_image({"one": b"1"})
-    stack.push("gli-api-production", "child", one)
+    production.push("gli-api-production", "child", one)
     child = {"mediaType": one.manifest.media_type, "size": len(one.manifest.content), "digest": one.manifest.digest}
     platforms = [{"os": "linux", "architecture": "arm64"}, {"os": "unknown", "architecture": "unknown"}]
     manifests = [{**child, "platform": platform} for platform in platforms]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}
-    with RegistryClient(stack.registry.address, Credentials("AWS", "password")) as client:
+    with RegistryClient(production.registry.address, Credentials("AWS", "password")) as client:
         client.put_manifest("gli-api-production", "index", parse_manifest(json.dumps(document).encode()))
-    findings = stack.verify(stack.wanted(tag="index")[:1])
+    findings = production.verify(production.wanted(tag="index")[:1])
     assert [one.sentence for one in findings if one.level is Level.NG] == [
         "built for linux/arm64, and the tasks run on linux/amd64"
     ]
 
 
-def test_nothing_wanted_asks_nothing(stack: Stack) -> None:
-    before = stack.gateway.calls()
-    assert stack.verify([]) == ()
-    assert stack.gateway.calls() == before
+def test_nothing_wanted_asks_nothing(production: Production) -> None:
+    before = production.gateway.calls()
+    assert production.verify([]) == ()
+    assert production.gateway.calls() == before
 
 
 def test_all_that_is_wrong_is_refused_together_with_what_to_do() -> None:

@@ -1,4 +1,4 @@
-"""The stack of a project's production on a real HTTP server, put up once for a module."""
+"""The references of a project's production on a real HTTP server, put up once for a module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from gli_tasks.aws import Aws
 from gli_tasks.settings import load
-from tests.ecs.verify_parts import Denying, Stack, make_stack
+from tests.ecs.verify_parts import MORE, Denying, Production, make_production, with_more_references
 from tests.floor_parts import REPOSITORY
 
 _ACCOUNT = "917891822317"
@@ -35,19 +35,21 @@ class _Handler(WSGIRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Put up the production of ``gli``, or of the project that the test names as a parameter.
+def production(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Production]:
+    """Put up the production of ``gli``, of the project that the test names as a parameter, or of one with ``MORE``.
 
     What a test breaks it mends.
     """
     project = getattr(request, "param", "gli")
+    folder = tmp_path_factory.mktemp(project)
     door = Denying()
     server = make_server("127.0.0.1", 0, door, threaded=True, request_handler=_Handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
     given = {"AWS_ACCOUNT_ID": _ACCOUNT, "ECR_REGISTRY": "filled.in.below"}
-    settings = load(REPOSITORY / "env", project, "prod", given).settings
+    root = with_more_references(folder / "env") if project == MORE else REPOSITORY / "env"
+    settings = load(root, project.removesuffix(MORE) or "gli", "prod", given).settings
     with pytest.MonkeyPatch.context() as process:
         for key in [key for key in os.environ if key.startswith("AWS_")]:
             process.delenv(key)
@@ -55,7 +57,7 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             process.setenv(key, value)
         moto = DomainDispatcherApplication(create_backend_app)
         aws = Aws(settings.aws.region, settings.aws.account)
-        made, plane = make_stack(settings, aws, door, moto, tmp_path_factory.mktemp(project))
+        made, plane = make_production(settings, aws, door, moto, folder)
         httpx.post(f"{url}/moto-api/reset").raise_for_status()
         plane.start()
         made.put_up()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import io
 import json
+import shutil
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -26,26 +28,38 @@ from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.rehearsal.wire import Gateway
 from gli_tasks.settings import Settings
 from tests.ecs.rollout_parts import BareRuntime, NoLogs, NoSecrets, digest
+from tests.floor_parts import REPOSITORY
 from tests.rehearsal.registry.conftest import SampleImage, make_image
 
 TAG = "0123456789abcdef0123456789abcdef01234567"
 #: Stands in every secret's value; nothing that is shown may hold it.
 MARKER = "marker-of-a-secret-9f3"
+#: The project ``gli`` whose definitions refer to more than they do today.
+MORE = "more"
 
 
 @dataclass
 class Denying:
     """A WSGI application that refuses the named operations as IAM does, each service in its own words.
 
-    ``pause_s`` is how long each request takes at the least, as a network does.
+    ``pause_s`` is how long each request takes at the least, as a network does; ``most_at_once`` counts what was under
+    way at one time.
     """
 
     behind: Any = None
     denied: set[str] = field(default_factory=set)
     pause_s: float = 0.0
+    most_at_once: int = 0
+    _at_once: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        with self._lock:
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
         time.sleep(self.pause_s)
+        with self._lock:
+            self._at_once -= 1
         operation, query = self._operation(environ)
         if operation not in self.denied:
             return self.behind(environ, start_response)  # type: ignore[no-any-return]
@@ -76,7 +90,7 @@ class Denying:
 
 
 @dataclass
-class Stack:
+class Production:
     """A stack that is whole until a test breaks a part of it."""
 
     settings: Settings
@@ -161,7 +175,7 @@ class Stack:
         )
 
 
-def make_stack(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder: Path) -> tuple[Stack, Any]:
+def make_production(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder: Path) -> tuple[Production, Any]:
     """Return a stack that is not put up yet, and its control plane."""
     account, region = settings.aws.account, settings.aws.region
 
@@ -191,7 +205,7 @@ def make_stack(settings: Settings, aws: Aws, doorman: Denying, moto: Any, folder
     gateway = doorman.behind = Gateway(moto, services)
     doorman.denied, doorman.pause_s = set(), 0.0
     settings = replace(settings, registry=replace(settings.registry, host=registry.address))
-    return Stack(settings, aws, gateway, doorman, quota, registry, folder), plane
+    return Production(settings, aws, gateway, doorman, quota, registry, folder), plane
 
 
 def change(wanted: Wanted, path: str, value: Any) -> Wanted:
@@ -216,3 +230,24 @@ def levels(findings: Iterable[Finding], level: Level) -> list[str]:
 def variables(**values: str) -> list[Mapping[str, str]]:
     """Return variables as a container's definition names them."""
     return [{"name": name, "value": value} for name, value in values.items()]
+
+
+def with_more_references(folder: Path) -> Path:
+    """Copy ``env/`` with a definition that names a secret by its whole ARN, one by a part of it, and parameters."""
+    shutil.copytree(REPOSITORY / "env", folder)
+    file = folder / "gli" / "taskdefs" / "api.json"
+    definition = json.loads(file.read_text())
+    secrets = "arn:aws:secretsmanager:${AWS_REGION}:${AWS_ACCOUNT_ID}:secret:gli"
+    parameters = "arn:aws:ssm:${AWS_REGION}:${AWS_ACCOUNT_ID}:parameter"
+    for name, value_from in {
+        "SECRET_KEY": f"{secrets}/django-a1B2c3:secret_key::",
+        "JWT_PRIVATE_KEY": f"{secrets}/jwt:private::",
+        "JWT_PUBLIC_KEY": f"{secrets}/jwt:public:AWSCURRENT:",
+        "WHOLE": f"{secrets}/jwt",
+        "BY_NAME": "/gli/by-name",
+        "BY_ARN": f"{parameters}/gli/by-arn",
+        "FLAT": f"{parameters}/flat",
+    }.items():
+        definition["containerDefinitions"][0]["secrets"].append({"name": name, "valueFrom": value_from})
+    file.write_text(json.dumps(definition))
+    return folder

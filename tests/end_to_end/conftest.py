@@ -28,7 +28,9 @@ class Rehearsed:
     said: str
 
 
-def invoke(*words: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def invoke(
+    *words: str, environment: dict[str, str] | None = None, timeout_s: float = RUN_S
+) -> subprocess.CompletedProcess[str]:
     """Run ``invoke`` in the checkout."""
     return subprocess.run(
         [sys.executable, "-m", "invoke", *words],
@@ -37,7 +39,7 @@ def invoke(*words: str, environment: dict[str, str] | None = None) -> subprocess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=RUN_S,
+        timeout=timeout_s,
         check=False,
     )
 

@@ -25,7 +25,7 @@ from gli_tasks.rehearsal.registry.server import OciRegistry
 from gli_tasks.rehearsal.runtime.sweep import remove_images_of
 from gli_tasks.rehearsal.wire import AwsService, Gateway
 from tests.conftest import missing
-from tests.ecs.rollout_parts import BareRuntime, Cluster, NoLogs, NoSecrets, NoTargets, digest
+from tests.ecs.rollout_parts import BareRuntime, Cluster, Meddler, NoLogs, NoSecrets, NoTargets, digest
 from tests.image.image_parts import Checkout, Cloud, RealRegistry, Registry, write_source
 
 ACCOUNT = "123456789012"
@@ -113,6 +113,10 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
         yield made
 
 
+def _nobody_meddles(_environ: dict[str, Any], _start_response: Any) -> list[bytes]:
+    raise AssertionError("these tests meddle with answers on the client's side")
+
+
 @pytest.fixture
 def cloud(tmp_path: Path) -> Iterator[Cloud]:
     """The registry with the twin's ECS beside it, whose containers are bare processes, and moto for the rest."""
@@ -124,7 +128,7 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     with registry_with(tmp_path / "registry", EcsService(plane)) as made:
         ecs, s3 = client("ecs", made.url), client("s3", made.url)
         ecs.create_cluster(clusterName="main")
-        yield Cloud(made, Cluster(ecs, tmp_path), s3)
+        yield Cloud(made, Cluster(ecs, tmp_path, Meddler(_nobody_meddles)), s3)
         ecs.close()
         s3.close()
     plane.stop()

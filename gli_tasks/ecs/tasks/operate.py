@@ -231,6 +231,7 @@ def rollback(
         timeout_s=settings.rollout.timeout_s,
         poll_s=settings.rollout.poll_s,
         on_change=lambda _, judgement: at.console.line(f"{name}: {judgement.sentence}"),
+        client=at.aws.client,
     )
     if json:
         at.console.answer_json({name: {**dataclasses.asdict(started), "source": target.source}})

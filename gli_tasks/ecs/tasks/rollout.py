@@ -167,8 +167,9 @@ def wait(
         timeout_s=settings.rollout.timeout_s,
         poll_s=settings.rollout.poll_s,
         on_change=lambda name, judgement: at.console.line(f"{name}: {judgement.sentence}"),
+        client=at.aws.client,
     )
-    require_completed(ecs, settings.ecs.cluster, ended, {}, settings.rollout.timeout_s)
+    require_completed(ecs, settings.ecs.cluster, ended, {}, settings.rollout.timeout_s, client=at.aws.client)
     if json:
         at.console.answer_json({name: dataclasses.asdict(one) for name, one in ended.items()})
         return

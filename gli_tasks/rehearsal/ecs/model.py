@@ -134,6 +134,7 @@ class Deployment:
     reason: str = ""
     is_rollback: bool = False
     failed_tasks: int = 0
+    failed_starts: int = 0
     last_failure_at: datetime | None = None
     steady_since: datetime | None = None
     completed_at: datetime | None = None

@@ -89,6 +89,7 @@ class ServiceScheduler:
             if not task.settled and task.healthy_since is not None and now - task.healthy_since >= self._settle:
                 task.settled = True
                 deployment.failed_tasks = 0 if resets else deployment.failed_tasks
+                deployment.failed_starts = 0
             if task.failed:
                 task.failure_counted = True
                 deployment.last_failure_at = now
@@ -96,10 +97,20 @@ class ServiceScheduler:
                 deployment.updated_at = now
                 if counting:
                     deployment.service_deployment.failure_count = deployment.failed_tasks
-                if plan.restart_delay_s(deployment.failed_tasks) and not plan.restart_delay_s(
-                    deployment.failed_tasks - 1
-                ):
-                    service.say(now, wording.cannot_start_consistently(service.name))
+                if task.started_at is None:
+                    self._count_failed_start(service, now)
+
+    @staticmethod
+    def _count_failed_start(service: Service, now: datetime) -> None:
+        """Count a task that never ran: such alone slow the restarts down, and are told of.
+
+        https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-throttle-logic.html
+        """
+        deployment = service.primary
+        deployment.failed_starts += 1
+        delay_s, before_s = (plan.restart_delay_s(deployment.failed_starts - back) for back in (0, 1))
+        if delay_s and not before_s:
+            service.say(now, wording.cannot_start_consistently(service.name))
 
     def _break_circuit(self, service: Service, now: datetime) -> None:
         deployment, breaker = service.primary, service.configuration.breaker
@@ -178,7 +189,7 @@ class ServiceScheduler:
         deployment = service.primary
         if deployment.last_failure_at is None:
             return True
-        delay = plan.restart_delay_s(deployment.failed_tasks) * self._time_scale
+        delay = plan.restart_delay_s(deployment.failed_starts) * self._time_scale
         return now >= deployment.last_failure_at + timedelta(seconds=delay)
 
     def _conclude(self, service: Service, now: datetime) -> None:

@@ -168,7 +168,8 @@ class EcrImages(AwsService):
                 self._store.delete_manifest(repository, digest)
             elif tag is not None:
                 self._store.delete_tag(repository, tag)
-        return {"imageIds": deleted, "failures": failures}
+        # The service model forbids an empty list here, so that nothing stands for it.
+        return {"imageIds": deleted or None, "failures": failures}
 
     def batch_check_layer_availability(self, _request: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
         """Say which layers the repository holds."""

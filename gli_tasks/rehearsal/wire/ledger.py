@@ -19,9 +19,10 @@ Named = tuple[tuple[str, tuple[str, ...]], ...]
 
 #: The parameters, as the services' models spell them.
 _NAMES = frozenset(
-    {"cluster", "service", "services", "serviceName", "serviceRevisionArns", "taskDefinition", "taskDefinitions"}
-    | {"family", "familyPrefix", "executionRoleArn", "taskRoleArn", "repositoryName", "logGroupName", "SecretId"}
-    | {"logGroupIdentifier", "RoleName", "PolicySourceArn", "ResourceId"}
+    {"cluster", "clusters", "service", "services", "serviceName", "serviceRevisionArns", "serviceDeploymentArns"}
+    | {"taskDefinition", "taskDefinitions", "family", "familyPrefix", "executionRoleArn", "taskRoleArn"}
+    | {"repositoryName", "logGroupName", "logGroupIdentifier", "SecretId", "RoleName", "PolicySourceArn", "ResourceId"}
+    | {"ServiceCode"}
 )
 #: Of these only whether they are given, since what is tagged needs a permission more.
 _GIVEN = frozenset({"tags", "propagateTags", "enableECSManagedTags"})

@@ -9,7 +9,7 @@ from gli_tasks.ecs import deploy
 from gli_tasks.ecs.definition import current, register, rendered
 from gli_tasks.ecs.difference import Change, differences
 from gli_tasks.ecs.findings import Finding, Level
-from gli_tasks.ecs.plan import ServiceFacts, equal
+from gli_tasks.ecs.plan import Rolling, ServiceFacts, equal
 from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.ecs.verify import Wanted, require_verified, verify
 from gli_tasks.errors import Refused
@@ -201,11 +201,17 @@ def ecs_update_foreseen(run: Run) -> Foreseen:
         else:
             next_one = _short(wanted) if wanted else "the new revision"
             would.append(f"{service.service}: {_short(facts.task_definition)} → {next_one}")
+            would += [f"{service.service}: {change}" for change in _rolling_changes(run, facts)]
     try:
         require_settled(live)
     except Refused as error:
         return Foreseen(", ".join(stays), tuple(would), (error.what,))
     return Foreseen(", ".join(stays), tuple(would))
+
+
+def _rolling_changes(run: Run, facts: ServiceFacts) -> tuple[str, ...]:
+    wanted = Rolling(run.settings.rollout.minimum_healthy_percent, run.settings.rollout.maximum_percent)
+    return facts.rolling.changes_to(wanted) if facts.rolling is not None else ()
 
 
 def ecs_update_undo(run: Run) -> str:

@@ -353,3 +353,17 @@ def test_a_task_serves_until_its_target_is_drained(twin: Twin) -> None:
 
     twin.until(ended)
     assert twin.stopped(arn)["containers"][0]["exitCode"] == 0
+
+
+@pytest.mark.parametrize("runs", [True, False], ids=["a task that ends", "a task that never starts"])
+def test_only_tasks_that_never_ran_slow_a_service_down(twin: Twin, runs: bool) -> None:
+    bad = twin.register("exit", "1") if runs else twin.register("serve", image="missing/api:1")
+    twin.create(
+        bad,
+        1,
+        targets=False,
+        deploymentConfiguration={"deploymentCircuitBreaker": {"enable": False, "rollback": False}},
+    )
+    twin.until(lambda: twin.service()["deployments"][0]["failedTasks"] >= 5)
+    slowed = "(service api) is unable to consistently start tasks successfully."
+    assert (slowed in twin.messages()) is not runs

@@ -384,6 +384,11 @@ def test_faults(start: Callable[..., Service], by_file: bool) -> None:
     began = time.monotonic()
     assert slow.ask("/")[0] == 200
     assert time.monotonic() - began > 0.3
+    broken = faulty(REQUESTS_FAIL_AFTER_S="0")
+    assert broken.ask("/")[0] == 500 and broken.ask("/health")[0] == 500
+    inside = [SAMPLE / "api" / "bin" / "curl", "-f", f"http://localhost:{broken.port}/health"]
+    seen = subprocess.run(inside, env={**os.environ, "TASK_ADDRESS": ADDRESS}, capture_output=True, check=False)
+    assert seen.returncode == 0
     sick = faulty(UNHEALTHY_AFTER_S="0.5")
     assert sick.ask("/health")[0] == 200
     sick.wait_for("/health", lambda found: found["status"] == "degraded")

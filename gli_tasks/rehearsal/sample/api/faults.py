@@ -16,6 +16,7 @@ class Faults:
     start_delay_s: float = 0.0
     health_fails: bool = False
     unhealthy_after_s: float | None = None
+    requests_fail_after_s: float | None = None
     error_rate: float = 0.0
     latency_ms: float = 0.0
 
@@ -42,6 +43,7 @@ def read_faults(path: Path, environment: Mapping[str, str]) -> Faults:
         start_delay_s=number("START_DELAY_S") or 0.0,
         health_fails=bool(number("HEALTH_FAILS")),
         unhealthy_after_s=number("UNHEALTHY_AFTER_S"),
+        requests_fail_after_s=number("REQUESTS_FAIL_AFTER_S"),
         error_rate=number("ERROR_RATE") or 0.0,
         latency_ms=number("LATENCY_MS") or 0.0,
     )

@@ -35,10 +35,14 @@ class Application:
         self._dependencies = dependencies
         self._started = time.monotonic()
 
-    def answer(self, target: str) -> tuple[int, dict[str, object]]:
-        """Return status and body for a request target."""
+    def answer(self, target: str, agent: str = "") -> tuple[int, dict[str, object]]:
+        """Return status and body for a request target; ``agent`` is what asks."""
         url = urlsplit(target)
         path = url.path.rstrip("/") or "/"
+        fails_after = self.faults.requests_fail_after_s
+        # The container's own health check goes on to pass: from inside, all looks well.
+        if fails_after is not None and time.monotonic() - self._started >= fails_after and agent != "curl":
+            return 500, {"error": "a fault that was asked for (REQUESTS_FAIL_AFTER_S)", "version": self.version}
         if path in self._health_paths:
             return self._health()
         time.sleep(self.faults.latency_ms / 1000)
@@ -112,7 +116,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             length = self.headers.get("Content-Length", "0")
             self.rfile.read(int(length) if length.isdigit() else 0)
-            status, answer = self.server.application.answer(self.path)
+            status, answer = self.server.application.answer(self.path, self.headers.get("User-Agent", ""))
             body = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
