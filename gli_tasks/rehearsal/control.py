@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -37,6 +37,7 @@ from gli_tasks.rehearsal.cloud import (
     balancer_pages,
 )
 from gli_tasks.rehearsal.door import Door, DoorFault, DoorRule, SignedInTime
+from gli_tasks.rehearsal.drawn_secrets import draw
 from gli_tasks.rehearsal.ecs.autoscaling import ApplicationAutoScalingService
 from gli_tasks.rehearsal.ecs.control_plane import EcsControlPlane
 from gli_tasks.rehearsal.ecs.service import EcsService
@@ -47,10 +48,12 @@ from gli_tasks.rehearsal.registry.ecr import EcrImages
 from gli_tasks.rehearsal.registry.manifest import Manifest
 from gli_tasks.rehearsal.registry.server import OciRegistry, RegistryAnswer
 from gli_tasks.rehearsal.runtime.contract import Runtime
-from gli_tasks.rehearsal.wire import Gateway, HttpAnswer, HttpRequest, Page
+from gli_tasks.rehearsal.wire import Asked, Gateway, HttpAnswer, HttpRequest, Ledger, Page
 from gli_tasks.settings import Settings
 
 _NEWS_KEPT = 100
+# Who pulls the images of tasks: on AWS, whoever has their execution role.
+_TASKS_AGENT = "tasks-agent"
 # A push asks for each layer and opens an upload before it sends one: after so many requests it is in the middle.
 _PUSH_BEGUN = 2
 
@@ -99,6 +102,9 @@ class Control:
         account, region = settings.aws.account, settings.aws.region
         self._account, self._region = account, region
         self._clients: dict[str, Any] = {}
+        self._ledger = Ledger()
+        #: The password that the registry takes from the owner of each access key.
+        self._passwords: dict[str, str] = {}
         self.news: deque[Any] = deque(maxlen=_NEWS_KEPT)
         self._faults = TwinFaults()
         self._met: Counter[str] = Counter()
@@ -106,10 +112,11 @@ class Control:
         self._unpullable: set[str] = set()
         self.registry = OciRegistry(
             folder / "registry",
-            authenticate=lambda user, password: user == "AWS" and password == self._images.password,
+            authenticate=lambda user, password: user == "AWS" and password in list(self._passwords.values()),
             repository_exists=self._registry_has,
             on_push=self._note_push,
             is_pullable=lambda _repository, digest: digest not in self._unpullable,
+            on_use=self._note_use,
             account=account,
         )
         metrics = MetricStore(period_scale=time_scale)
@@ -124,8 +131,8 @@ class Control:
             repository_exists=self._repository_exists,
             tag_is_immutable=lambda _repository, _tag: False,
             account=account,
-            region=region,
             signed_address=self.registry.signed_address,
+            password_for=self._password_for,
         )
         self._time_scale = time_scale
         self.ecs: EcsControlPlane | None = None
@@ -160,7 +167,7 @@ class Control:
             region=self._region,
         )
         own = [*self._services, EcsService(self.ecs), ApplicationAutoScalingService(self.ecs)]
-        aws = SignedInTime(Gateway(self._moto, own, self._pages))
+        aws = SignedInTime(Gateway(self._moto, own, self._pages, self._ledger))
         self._door = Door(aws)
         self._servers = [
             make_server("127.0.0.1", 0, app, threaded=True, request_handler=_Handler) for app in (aws, self._door)
@@ -176,7 +183,7 @@ class Control:
 
     def credentials(self) -> Credentials:
         """Return what the registry takes, as the tasks' agent gets it from ECR."""
-        return Credentials("AWS", self._images.password)
+        return Credentials("AWS", self._password_for(_TASKS_AGENT))
 
     def stop_tasks(self) -> None:
         """Stop every task; nothing is started from here on. Comes before the runtime's own end."""
@@ -209,6 +216,14 @@ class Control:
 
     def _repository_exists(self, name: str) -> bool:
         return name in ecr_backends[self._account][self._region].repositories
+
+    def _password_for(self, access_key: str) -> str:
+        return self._passwords.setdefault(access_key, draw())
+
+    def _note_use(self, password: str, repository: str, actions: Sequence[str]) -> None:
+        owners = [access_key for access_key, one in list(self._passwords.items()) if one == password]
+        named = (("repositoryName", (repository,)),)
+        self._ledger.note(Asked(owner, "ecr", action, named) for owner in owners for action in actions)
 
     def _registry_has(self, name: str) -> bool:
         if self._faults.registry_down:

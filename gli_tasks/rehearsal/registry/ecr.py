@@ -1,4 +1,4 @@
-"""Amazon ECR's image operations, answered from the registry's own store.
+"""Amazon ECR's image operations and its login, answered from the registry's own store.
 
 What was pushed is what is described: an image's digest is its manifest's. Everything about repositories falls through.
 Operations and errors: https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_Operations.html.
@@ -12,23 +12,19 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, TypeVar
 
-from gli_tasks.rehearsal.drawn_secrets import draw
 from gli_tasks.rehearsal.registry.manifest import DOCKER_LAYER, InvalidManifest, parse_manifest
 from gli_tasks.rehearsal.registry.names import is_digest, is_tag
 from gli_tasks.rehearsal.registry.store import ImageStore, MissingBlobs, StoredImage, TagIsImmutable
 from gli_tasks.rehearsal.wire import AwsError, AwsService, RequestContext
 
 PAGE_SIZE = 100
+_LOGIN_LASTS = timedelta(hours=12)
 
 _Item = TypeVar("_Item")
 
 
 class EcrImages(AwsService):
-    """ECR's operations on images, and its login.
-
-    ``repository_exists`` and ``tag_is_immutable`` are the repositories' own facts; ``password`` is what the registry
-    takes.
-    """
+    """ECR's operations on images; ``repository_exists`` and ``tag_is_immutable`` are the repositories' own facts."""
 
     validation_error_code: ClassVar[str] = "InvalidParameterException"
 
@@ -39,25 +35,27 @@ class EcrImages(AwsService):
         repository_exists: Callable[[str], bool],
         tag_is_immutable: Callable[[str, str], bool],
         account: str,
-        region: str = "us-east-1",
         signed_address: Callable[[str, str], str] | None = None,
+        password_for: Callable[[str], str] = lambda access_key: f"{access_key}-password",
     ) -> None:
-        """Answer from ``store`` for the registry of ``account``; ``signed_address`` makes a blob's address."""
+        """Answer from ``store`` for the registry of ``account``; ``signed_address`` makes a blob's address, and
+        ``password_for`` the password that the registry then takes from the owner of an access key."""
         super().__init__("ecr", fall_through=True)
+        self._password_for = password_for
         self._signed_address = signed_address
         self._store = store
         self._repository_exists = repository_exists
         self._tag_is_immutable = tag_is_immutable
         self._account = account
-        self._region = region
-        self.password = draw()
 
-    def get_authorization_token(self, _request: RequestContext, _params: dict[str, Any]) -> dict[str, Any]:
-        """Give the registry's login; it is always the same, and said to be good for twelve hours."""
-        token = base64.b64encode(f"AWS:{self.password}".encode()).decode()
-        end = datetime.now(UTC) + timedelta(hours=12)
-        host = f"https://{self._account}.dkr.ecr.{self._region}.amazonaws.com"
-        return {"authorizationData": [{"authorizationToken": token, "expiresAt": end, "proxyEndpoint": host}]}
+    def get_authorization_token(self, request: RequestContext, _params: dict[str, Any]) -> dict[str, Any]:
+        """Give the caller a password, as good as the caller is: what is done with it is done in the caller's name."""
+        token = base64.b64encode(f"AWS:{self._password_for(request.access_key)}".encode()).decode()
+        endpoint = f"https://{self._account}.dkr.ecr.{request.region}.amazonaws.com"
+        expires = datetime.now(UTC) + _LOGIN_LASTS
+        return {
+            "authorizationData": [{"authorizationToken": token, "expiresAt": expires, "proxyEndpoint": endpoint}],
+        }
 
     def describe_images(self, _request: RequestContext, params: dict[str, Any]) -> dict[str, Any]:
         """Describe the images named, or page through all."""

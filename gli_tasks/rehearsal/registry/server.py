@@ -14,7 +14,7 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from pathlib import Path
 
@@ -36,6 +36,23 @@ _CONTENT_RANGE = re.compile(r"(?:bytes )?(\d+)-(\d+)(?:/.*)?")
 _BYTE_RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
+# Which of ECR's actions each request of a push and of a pull needs (ECR user guide, "IAM permissions for pushing an
+# image" and "... for pulling an image"); the proxy in front of ECR makes these calls of its API out of them.
+_ACTIONS = {
+    ("HEAD", "blob"): ("BatchCheckLayerAvailability",),
+    ("GET", "blob"): ("GetDownloadUrlForLayer",),
+    ("POST", "uploads"): ("InitiateLayerUpload",),
+    ("PATCH", "upload"): ("UploadLayerPart",),
+    ("PUT", "upload"): ("UploadLayerPart", "CompleteLayerUpload"),
+    ("HEAD", "manifest"): ("BatchGetImage",),
+    ("GET", "manifest"): ("BatchGetImage",),
+    ("PUT", "manifest"): ("PutImage",),
+    ("GET", "tags"): ("ListImages",),
+}
+# On the repository that a layer is taken from (ECR user guide, "Blob mounting").
+_MOUNTING = ("GetDownloadUrlForLayer",)
+
+
 class RegistryAnswer(Exception):
     """An error answer in the distribution API's words."""
 
@@ -54,6 +71,7 @@ class OciRegistry:
     ``authenticate(user, password)`` admits a client; ``repository_exists(name)`` and ``tag_is_immutable(name, tag)``
     are the repositories' own facts; ``is_pullable(repository, digest)`` may withhold an image from those who ask for
     it, as if it had been pruned; ``on_push(repository, reference, manifest)`` is called after each manifest is kept.
+    ``on_use(password, repository, actions)`` is told what of ECR's API a request amounts to, before it is answered.
     """
 
     def __init__(
@@ -65,6 +83,7 @@ class OciRegistry:
         tag_is_immutable: Callable[[str, str], bool] = lambda _repository, _tag: False,
         is_pullable: Callable[[str, str], bool] = lambda _repository, _digest: True,
         on_push: Callable[[str, str, Manifest], None] = lambda _repository, _reference, _manifest: None,
+        on_use: Callable[[str, str, Sequence[str]], None] = lambda _password, _repository, _actions: None,
         account: str = "000000000000",
         host: str = "127.0.0.1",
         port: int = 0,
@@ -76,6 +95,7 @@ class OciRegistry:
         self._tag_is_immutable = tag_is_immutable
         self._is_pullable = is_pullable
         self._on_push = on_push
+        self._on_use = on_use
         self._account = account
         self._server = HttpServer(self._answer, (host, port), SOFTWARE)
         self.address = f"{host}:{self._server.port}"
@@ -126,6 +146,7 @@ class OciRegistry:
                 f"The repository with name '{repository}' does not exist in the registry with id '{self._account}'"
             )
             raise RegistryAnswer(HTTPStatus.NOT_FOUND, "NAME_UNKNOWN", message, {"name": repository})
+        self._tell_use(request, match)
         if match["uploads"]:
             return self._begin_upload(request, repository)
         if match["upload"]:
@@ -137,6 +158,15 @@ class OciRegistry:
         _allow(request, "GET")
         tags = list(self.store.tags(repository))
         return self._page(request, f"/v2/{repository}/tags/list", "tags", tags, {"name": repository})
+
+    def _tell_use(self, request: HttpRequest, match: re.Match[str]) -> None:
+        credentials = _basic_credentials(request.headers)
+        if credentials is None:
+            return
+        part = next(name for name in ("uploads", "upload", "blob", "manifest", "tags") if match[name])
+        self._on_use(credentials[1], match["repository"], _ACTIONS.get((request.method, part), ()))
+        if part == "uploads" and request.query.get("mount") and request.query.get("from"):
+            self._on_use(credentials[1], request.query["from"], _MOUNTING)
 
     def _require_credentials(self, request: HttpRequest) -> None:
         credentials = _basic_credentials(request.headers)

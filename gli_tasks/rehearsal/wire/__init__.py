@@ -22,7 +22,18 @@ answers everything below it. ``fall_through=True`` hands operations without a me
 
 from gli_tasks.rehearsal.wire.errors import AwsError
 from gli_tasks.rehearsal.wire.gateway import Gateway
+from gli_tasks.rehearsal.wire.ledger import Asked, Ledger
 from gli_tasks.rehearsal.wire.messages import HttpAnswer, HttpRequest, Page
 from gli_tasks.rehearsal.wire.service import AwsService, RequestContext
 
-__all__ = ["AwsError", "AwsService", "Gateway", "HttpAnswer", "HttpRequest", "Page", "RequestContext"]
+__all__ = [
+    "Asked",
+    "AwsError",
+    "AwsService",
+    "Gateway",
+    "HttpAnswer",
+    "HttpRequest",
+    "Ledger",
+    "Page",
+    "RequestContext",
+]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qs
 
+from gli_tasks.rehearsal.wire.ledger import Ledger, asked_of
 from gli_tasks.rehearsal.wire.messages import (
     Environ,
     HttpAnswer,
@@ -24,6 +25,7 @@ from gli_tasks.rehearsal.wire.messages import (
 from gli_tasks.rehearsal.wire.service import AwsService, CredentialScope, credential_scope
 
 CALLS_PATH = "/_twin/calls"
+LEDGER_PATH = "/_twin/ledger"
 _log = logging.getLogger(__name__)
 
 
@@ -32,16 +34,26 @@ class Gateway:
 
     ``pages`` answer paths of the twin's own; a path that ends with ``/`` answers everything below it. ``GET
     /_twin/calls`` tells how often each operation was called since the start: ``{"ecs": {"UpdateService": 1}}``.
-    REST services that are not the gateway's own are counted by HTTP method.
+    REST services that are not the gateway's own are counted by HTTP method. ``GET /_twin/ledger`` tells who called
+    what, and the names of the resources in it (``Ledger.rows``).
     """
 
     def __init__(
-        self, wsgi_app: WsgiApp, services: Sequence[AwsService] = (), pages: Mapping[str, Page] | None = None
+        self,
+        wsgi_app: WsgiApp,
+        services: Sequence[AwsService] = (),
+        pages: Mapping[str, Page] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         self._wsgi_app = wsgi_app
         self._services = {service.signing_name: service for service in services}
-        self._pages: dict[str, Page] = {CALLS_PATH: self._calls_page, **(pages or {})}
+        self._pages: dict[str, Page] = {
+            CALLS_PATH: self._calls_page,
+            LEDGER_PATH: self._ledger_page,
+            **(pages or {}),
+        }
         self._calls: Counter[tuple[str, str]] = Counter()
+        self._ledger = ledger or Ledger()
         self._lock = threading.Lock()
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -72,12 +84,14 @@ class Gateway:
             return self._fall_through(environ, start_response, request_id)
         service = self._services.get(scope.service)
         if service is None:
-            self._count(scope, self._foreign_operation(request, environ))
+            # A file that S3 gets may be of any size, and nothing of it is wanted here.
+            body = b"" if scope.service == "s3" else _keep_body(environ)
+            self._count(scope, self._foreign_operation(request, body), request, body)
             return self._fall_through(environ, start_response, request_id)
         body = _keep_body(environ)
         request = read_request(environ, body)
         operation = service.operation_of(request)
-        self._count(scope, operation or request.method)
+        self._count(scope, operation or request.method, request, body)
         if service.fall_through and not service.handles(operation):
             return self._fall_through(environ, start_response, request_id)
         return _send(service.answer(request, request_id), start_response, request_id)
@@ -94,19 +108,25 @@ class Gateway:
             return HttpAnswer.text("only GET", HTTPStatus.METHOD_NOT_ALLOWED)
         return HttpAnswer.json(self.calls())
 
-    def _count(self, scope: CredentialScope, operation: str) -> None:
+    def _ledger_page(self, request: HttpRequest) -> HttpAnswer:
+        if request.method != "GET":
+            return HttpAnswer.text("only GET", HTTPStatus.METHOD_NOT_ALLOWED)
+        return HttpAnswer.json(self._ledger.rows())
+
+    def _count(self, scope: CredentialScope, operation: str, request: HttpRequest, body: bytes) -> None:
         with self._lock:
             self._calls[scope.service, operation] += 1
+        self._ledger.note([asked_of(scope.access_key, scope.service, operation, request, body)])
 
     @staticmethod
-    def _foreign_operation(request: HttpRequest, environ: Environ) -> str:
+    def _foreign_operation(request: HttpRequest, body: bytes) -> str:
         target = request.headers.get("x-amz-target")
         if target:
             return target.rpartition(".")[2]
         if request.headers.get("smithy-protocol"):
             return request.path.rpartition("/")[2]
         if "x-www-form-urlencoded" in request.headers.get("content-type", ""):
-            fields = parse_qs(_keep_body(environ).decode("utf-8", "replace"))
+            fields = parse_qs(body.decode("utf-8", "replace"))
             return fields.get("Action", [request.method])[0]
         return request.query_value("Action") or request.method
 

@@ -29,6 +29,7 @@ class Registry:
     pushed: list[tuple[str, str, str]]
     repositories: set[str]
     immutable: set[str] = field(default_factory=set)
+    used: list[tuple[str, str, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -79,15 +80,17 @@ def registry(tmp_path: Path) -> Iterator[Registry]:
     pushed: list[tuple[str, str, str]] = []
     repositories = {"team/api", "team/web"}
     immutable: set[str] = set()
+    used: list[tuple[str, str, str]] = []
     server = OciRegistry(
         tmp_path / "registry",
         authenticate=lambda user, password: (user, password) == (CREDENTIALS.user, CREDENTIALS.password),
         repository_exists=repositories.__contains__,
         tag_is_immutable=lambda repository, _tag: repository in immutable,
         on_push=lambda repository, reference, manifest: pushed.append((repository, reference, manifest.digest)),
+        on_use=lambda password, repository, actions: used.extend((password, repository, one) for one in actions),
         account=ACCOUNT,
     )
-    yield Registry(server, pushed, repositories, immutable)
+    yield Registry(server, pushed, repositories, immutable, used)
     server.stop()
 
 

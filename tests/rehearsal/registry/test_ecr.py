@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,13 @@ def error_of(call: Any, **params: Any) -> str:
     with pytest.raises(ClientError) as raised:
         call(**params)
     return raised.value.response["Error"]["Code"]
+
+
+def test_the_login_is_the_caller_s_own(ecr: Any) -> None:
+    data = ecr.get_authorization_token()["authorizationData"][0]
+    assert base64.b64decode(data["authorizationToken"]) == b"AWS:test-password"
+    assert data["proxyEndpoint"] == f"https://{ACCOUNT}.dkr.ecr.ap-northeast-2.amazonaws.com"
+    assert data["expiresAt"] > datetime.now(UTC) + timedelta(hours=11)
 
 
 def test_describing(ecr: Any, image: SampleImage) -> None:

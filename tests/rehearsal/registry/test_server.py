@@ -58,6 +58,34 @@ def test_an_image_comes_back_as_it_was_pushed(registry: Registry, client: Regist
         assert (tmp_path / "pulled").read_bytes() == content
 
 
+def test_a_push_and_a_pull_need_what_the_user_guide_lists(
+    registry: Registry, client: RegistryClient, http: httpx.Client, tmp_path: Path
+) -> None:
+    image = make_image({"app/file": b"content"})
+    image.push(client, "team/api", "v1", tmp_path)
+    assert {(password, repository) for password, repository, _ in registry.used} == {(CREDENTIALS.password, "team/api")}
+    assert {action for _, _, action in registry.used} == {
+        "InitiateLayerUpload",
+        "UploadLayerPart",
+        "CompleteLayerUpload",
+        "PutImage",
+    }
+    registry.used.clear()
+    layer = next(iter(image.blobs))
+    http.head(f"/v2/team/api/blobs/{layer}")
+    assert registry.used == [(CREDENTIALS.password, "team/api", "BatchCheckLayerAvailability")]
+    registry.used.clear()
+    client.manifest("team/api", "v1")
+    client.pull_blob("team/api", layer, tmp_path / "pulled")
+    assert [action for _, _, action in registry.used] == ["BatchGetImage", "GetDownloadUrlForLayer"]
+    registry.used.clear()
+    http.post("/v2/team/web/blobs/uploads/", params={"mount": layer, "from": "team/api"})
+    assert [one[1:] for one in registry.used] == [
+        ("team/web", "InitiateLayerUpload"),
+        ("team/api", "GetDownloadUrlForLayer"),
+    ]
+
+
 def test_a_head_answers_digest_and_type_without_a_body(
     http: httpx.Client, client: RegistryClient, tmp_path: Path
 ) -> None:

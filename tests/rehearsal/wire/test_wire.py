@@ -361,6 +361,31 @@ def test_calls_are_counted_and_readable(wire: Wire) -> None:
     assert json.loads(text) == expected == wire.gateway.calls()
 
 
+def test_who_asked_for_what_is_written_down_by_name_and_without_values(wire: Wire) -> None:
+    secrets = wire.client("secretsmanager")
+    for value in ("hunter2", "hunter3"):
+        with pytest.raises(ClientError):
+            secrets.put_secret_value(SecretId="a", SecretString=value)
+    wire.ask("PUT", "/bucket/releases/1.json", b"{}", service="s3")
+    wire.ask("HEAD", "/bucket", service="s3")
+    wire.ask("GET", "/bucket?list-type=2&prefix=releases%2F", service="s3")
+    form = b"Action=GetRole&RoleName=r&Version=2010-05-08"
+    wire.ask("POST", "/", form, {"Content-Type": "application/x-www-form-urlencoded"}, "iam")
+    status, _, text = wire.ask("GET", "/_twin/ledger")
+    assert status == 200
+    assert b"hunter" not in text
+    rows = [(row["service"], row["operation"], row["named"], row["count"]) for row in json.loads(text)]
+    assert sorted(rows, key=str) == [
+        ("iam", "GetRole", {"RoleName": ["r"]}, 1),
+        ("s3", "HeadBucket", {"Bucket": ["bucket"]}, 1),
+        ("s3", "ListObjectsV2", {"Bucket": ["bucket"], "Prefix": ["releases/"]}, 1),
+        ("s3", "PutObject", {"Bucket": ["bucket"], "Key": ["releases/1.json"]}, 1),
+        ("secretsmanager", "PutSecretValue", {"SecretId": ["a"]}, 2),
+    ]
+    assert {row["caller"] for row in json.loads(text)} == {ACCESS_KEY}
+    assert wire.ask("POST", "/_twin/ledger")[0] == 405
+
+
 def test_pages_match_exactly_or_below_a_slash(wire: Wire) -> None:
     assert json.loads(wire.ask("GET", "/_twin/topology?after=3")[2]) == {"after": "3"}
     assert wire.ask("POST", "/_twin/below/a/b", b"text")[2] == b"POST /_twin/below/a/b text"
