@@ -2,9 +2,9 @@
 
 Every secret of the twin begins with the same prefix, and so does what ``draw`` gives to a test; no list of them is
 needed to know one. A few that tests write out are known by name. A test fails where its captured output or log, what
-it read by ``capsys``, what it noted by ``look_into``, or its error holds a marker. The session fails, naming test and argv, where a program of it was started
-with one: what this process starts is seen each time, by an audit hook, and what those start in turn is looked for in
-``/proc`` twenty times a second.
+it read by ``capsys``, what it noted by ``look_into``, or its error holds a marker. The session fails, naming test and
+argv, where a program of it was started with one: what this process starts is seen each time, by an audit hook, and
+what those start in turn is looked for in ``/proc`` twenty times a second.
 """
 
 from __future__ import annotations
