@@ -36,6 +36,7 @@ SELECTION: dict[str, tuple[int, str, str, str | None]] = {
     "aws-5xx": (0, "new", "healthy", "done"),
     "aws-connection-reset": (0, "new", "healthy", "done"),
     "aws-lost-reply": (0, "new", "healthy", "done"),
+    "aws-truncated-answer": (0, "new", "healthy", "done"),
     "aws-truncated-answer:ecr.PutImage": (0, "new", "healthy", "done"),
     "aws-truncated-answer:ecs.RegisterTaskDefinition": (0, "new", "healthy", "done"),
     "aws-truncated-answer:ecs.UpdateService": (0, "new", "healthy", "done"),

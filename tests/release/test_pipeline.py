@@ -208,11 +208,7 @@ def test_without_the_lock_nothing_more_is_changed_nor_put_back(release: Release)
     assert "another one" in error.what
     # It stays open, so that it can go on or be given up.
     assert release.stored().outcome is Outcome.RUNNING
-    assert [step.outcome for step in release.stored().steps] == [
-        StepOutcome.DONE,
-        StepOutcome.DONE,
-        StepOutcome.RUNNING,
-    ]
+    assert release.stored().steps[-1].outcome is StepOutcome.RUNNING
 
 
 @pytest.mark.parametrize("kind", [Locked, WaitsForPerson])

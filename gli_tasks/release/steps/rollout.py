@@ -140,6 +140,7 @@ def ecs_update(run: Run) -> str:
     before = read_services(ecs, cluster, [service.service for service in services.values()])
     cut_off = run.was_cut_off_in("ecs.update")
     require_settled({name: facts for name, facts in before.items() if not (cut_off and _is_ours(run, facts))})
+    _require_tasks(before)
     for name, service in services.items():
         # Known before the call: a call whose answer is lost must be undone as well. And known from before the cut,
         # where there was one: the service may run the new version by now.
@@ -168,6 +169,15 @@ def ecs_update(run: Run) -> str:
         change = f"{_short(started.task_definition_before)} → {_short(started.task_definition)}"
         sentences.append(change if started.changed else f"{service.service} runs it already")
     return ", ".join(sentences)
+
+
+def _require_tasks(services: Mapping[str, ServiceFacts]) -> None:
+    idle = [name for name, facts in services.items() if facts.desired == 0]
+    if idle:
+        raise Refused(
+            f"no task runs of {', '.join(idle)}, so nothing could prove the new version",
+            remedy="start some with `invoke ecs.scale`, then release",
+        )
 
 
 def _is_ours(run: Run, facts: ServiceFacts) -> bool:
@@ -207,6 +217,7 @@ def ecs_update_foreseen(run: Run) -> Foreseen:
             would += [f"{service.service}: {change}" for change in _rolling_changes(run, facts)]
     try:
         require_settled(live)
+        _require_tasks(live)
     except Refused as error:
         return Foreseen(", ".join(stays), tuple(would), (error.what,))
     return Foreseen(", ".join(stays), tuple(would))
