@@ -100,15 +100,15 @@ def diagnose(symptoms: Symptoms) -> Diagnosis:
     return Diagnosis(_filled(found.cause.sentence, found.words), _filled(found.cause.next_step, found.words), evidence)
 
 
-def repeated_failure(stopped: Sequence[TaskFacts], times: int) -> tuple[TaskFacts, ...]:
+def repeated_failure(symptoms: Symptoms, times: int) -> tuple[TaskFacts, ...]:
     """Return the tasks that stopped by the same fault of their own, where there are at least ``times`` of them.
 
-    What AWS or a person did to a task is no fault of its own, and one stray crash is no repetition. ``times`` 0 means
-    never.
+    What AWS, the network or a person did to a task is no fault of its own, nor is what nobody knows; and one stray
+    crash is no repetition. ``times`` 0 means never.
     """
     if times <= 0:
         return ()
-    groups = [tasks for tasks in _groups(stopped) if len(tasks) >= times and _own_fault(tasks)]
+    groups = [tasks for tasks in _groups(symptoms.stopped) if len(tasks) >= times and _own_fault(tasks, symptoms)]
     return max(groups, key=len, default=())
 
 
@@ -156,7 +156,7 @@ def _started(service: ServiceFacts, deployment_id: str) -> int:
 
 
 def _find(symptoms: Symptoms) -> _Found | None:
-    groups = sorted(_groups(symptoms.stopped), key=lambda tasks: (not _own_fault(tasks), -len(tasks)))
+    groups = sorted(_groups(symptoms.stopped), key=lambda tasks: (not _own_fault(tasks, symptoms), -len(tasks)))
     events = "\n".join(symptoms.events)
     rollout = f"{symptoms.rollout}\n{events}"
     for general in (False, True):
@@ -242,11 +242,12 @@ def _groups(stopped: Iterable[TaskFacts]) -> list[tuple[TaskFacts, ...]]:
     return [tuple(tasks) for tasks in groups.values()]
 
 
-def _own_fault(tasks: Sequence[TaskFacts]) -> bool:
-    found = _first(_task_text(tasks), Symptoms(stopped=tuple(tasks)), tasks, general=False)
+def _own_fault(tasks: Sequence[TaskFacts], symptoms: Symptoms) -> bool:
+    found = _first(_task_text(tasks), symptoms, tasks, general=False)
     if found is not None:
         return found.cause.fault is Fault.OURS
-    return all(task.stop_code in ("", "EssentialContainerExited", "TaskFailedToStart") for task in tasks)
+    # A task that did not get as far as its containers, for a reason that nobody knows, may well start the next time.
+    return all(task.stop_code in ("", "EssentialContainerExited") for task in tasks)
 
 
 def _ended_itself(task: TaskFacts) -> bool:

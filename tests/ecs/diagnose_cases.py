@@ -150,6 +150,15 @@ CASES = (
         "execution role",
     ),
     Case(
+        "registry-failed",
+        PULL_PAGE,
+        pull(
+            f"failed to resolve ref {ECR}:v1: unexpected status from HEAD request to https://x: 503 Service Unavailable"
+        ),
+        "the registry failed inside",
+        "Health Dashboard",
+    ),
+    Case(
         "image-unreachable",
         PULL_PAGE,
         pull(
@@ -294,6 +303,22 @@ CASES = (
         ),
         "does not exist",
         "create the secret",
+    ),
+    Case(
+        "secrets-throttled",
+        INIT_PAGE,
+        Symptoms(stopped=twice(NO_SECRET + f"failed to fetch secret {SECRET}: ThrottlingException: Rate exceeded")),
+        "throttles the calls",
+        "fewer tasks",
+    ),
+    Case(
+        "secrets-service-failed",
+        INIT_PAGE,
+        Symptoms(
+            stopped=twice(NO_SECRET + f"failed to fetch secret {SECRET}: InternalServiceError: An error occurred")
+        ),
+        "failed inside",
+        "release again",
     ),
     Case(
         "secrets-unreachable",
@@ -666,6 +691,13 @@ CASES = (
         ),
         "no free IP address",
         "subnets",
+    ),
+    Case(
+        "no-storage",
+        STOP_PAGE,
+        Symptoms(stopped=twice("Timeout waiting for EphemeralStorage provisioning to complete.")),
+        "ephemeral storage",
+        "release again",
     ),
     Case(
         "no-instance",

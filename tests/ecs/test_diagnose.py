@@ -23,8 +23,10 @@ from gli_tasks.ecs.diagnose import (
 from gli_tasks.ecs.plan import Balanced, Deployment, Event, ServiceFacts, TaskFacts
 from tests.ecs.diagnose_cases import (
     CASES,
+    ECR,
     ELB_FAILED,
     EXITED,
+    NO_SECRET,
     TARGET_GROUP,
     Case,
     crashed,
@@ -159,7 +161,8 @@ def test_the_evidence_holds_what_the_cause_is_made_of() -> None:
             ),
             True,
         ),
-        (twice("Something new", "TaskFailedToStart"), True),
+        (twice("Something new", "TaskFailedToStart"), False),
+        (twice("Something new", "EssentialContainerExited"), True),
         (twice("Something new", "ServiceSchedulerInitiated"), False),
         (twice("Scaling activity initiated by (deployment ecs-svc/2)", "ServiceSchedulerInitiated", {"api": 0}), False),
         (twice("Task stopped by user", "UserInitiated", {"api": 143}), False),
@@ -169,9 +172,71 @@ def test_the_evidence_holds_what_the_cause_is_made_of() -> None:
     ],
 )
 def test_two_of_one_kind_are_a_repetition_and_one_is_an_accident(tasks: tuple[TaskFacts, ...], repeated: bool) -> None:
-    assert (len(repeated_failure(tasks, 2)) >= 2) is repeated
-    assert repeated_failure(tasks, 0) == ()
-    assert repeated_failure(tasks, 3) == ()
+    assert (len(repeated_failure(Symptoms(stopped=tasks), 2)) >= 2) is repeated
+    assert repeated_failure(Symptoms(stopped=tasks), 0) == ()
+    assert repeated_failure(Symptoms(stopped=tasks), 3) == ()
+
+
+NOT_OURS = (
+    ("image-unreachable", pull(f'failed to do request: Head "https://{ECR}/v2/x": dial tcp 1.2.3.4:443: i/o timeout')),
+    (
+        "registry-failed",
+        pull(f"failed to resolve ref x: unexpected status from HEAD request to https://{ECR}: 503 Service Unavailable"),
+    ),
+    ("registry-failed", pull("failed to resolve ref x: 500 Internal Server Error")),
+    ("registry-failed", pull("failed to copy: httpReadSeeker: failed open: unexpected status code: 502 Bad Gateway")),
+    ("image-layers", pull("failed to copy: httpReadSeeker: failed open: dial tcp 1.2.3.4:443: i/o timeout")),
+    ("image-rate-limit", pull("unexpected status code 429 Too Many Requests - toomanyrequests: slow down")),
+    ("image-rate-limit", pull("failed to resolve ref x: ThrottlingException: Rate exceeded")),
+    ("image-unpullable", pull("something that AWS has not written before")),
+    (
+        "secrets-unreachable",
+        "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve ecr registry auth: "
+        'RequestError: send request failed caused by: Post "https://api.ecr.x/": dial tcp 1.2.3.4:443: i/o timeout',
+    ),
+    (
+        "secrets-unreachable",
+        NO_SECRET + "There is a connection issue between the task and AWS Secrets Manager. operation error Secrets "
+        "Manager: GetSecretValue, https response error StatusCode: 0, RequestID: , canceled, context deadline exceeded",
+    ),
+    ("secrets-unreachable", "ResourceInitializationError: failed to validate logger args: : signal: killed"),
+    ("secrets-throttled", NO_SECRET + "failed to fetch secret x: ThrottlingException: Rate exceeded"),
+    (
+        "secrets-service-failed",
+        NO_SECRET + "failed to fetch secret x: InternalServiceError: An error occurred on the server side",
+    ),
+    ("secrets-service-failed", NO_SECRET + "https response error StatusCode: 503, RequestID: x"),
+    ("initialization", "ResourceInitializationError: failed to initialize something new"),
+    (
+        "throttled",
+        "Unexpected EC2 error while attempting to Create Network Interface in subnet 'subnet-0': RequestLimitExceeded",
+    ),
+    ("no-storage", "Timeout waiting for EphemeralStorage provisioning to complete."),
+    ("aws-internal", "Timeout waiting for agent"),
+    ("aws-internal", "Internal error"),
+    ("runtime-timeout", "ContainerRuntimeTimeoutError: Could not transition to running; timed out after waiting 1m"),
+    ("cannot-start", "CannotInspectContainerError: something that AWS has not written before"),
+    ("balancer-error", failed_checks("Elb.InternalError", "Health checks failed due to an internal error")),
+    ("", "Something that AWS has not written before"),
+)
+
+
+@pytest.mark.parametrize(("cause", "seen"), NOT_OURS)
+def test_what_is_no_fault_of_the_version_never_ends_a_rollout_early(cause: str, seen: Symptoms | str) -> None:
+    symptoms = seen if isinstance(seen, Symptoms) else Symptoms(stopped=twice(seen))
+    assert repeated_failure(symptoms, 2) == ()
+    found = diagnose(symptoms)
+    assert cause_of(found.cause) == cause
+    assert symptoms.stopped[0].stopped_reason in "".join(found.evidence)
+    # A fault of the version beside it speaks first.
+    assert repeated_failure(replace(symptoms, stopped=(*symptoms.stopped, *crashed(1))), 2) == crashed(1)
+
+
+def test_a_balancers_own_error_is_told_from_the_versions_by_the_targets() -> None:
+    ill = failed_checks("Elb.InternalError", "Health checks failed due to an internal error")
+    assert repeated_failure(replace(ill, targets=(), events=()), 2)
+    wrong = failed_checks("Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]")
+    assert repeated_failure(wrong, 2)
 
 
 BEGUN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -281,7 +346,7 @@ def test_no_symptoms_leave_a_rollout_without_a_cause(symptoms: Symptoms) -> None
     assert found.cause.strip().lower() != "timed out"
     assert found.next_step.strip()
     assert all(line.strip() for line in found.evidence)
-    repeated = repeated_failure(symptoms.stopped, 2)
+    repeated = repeated_failure(symptoms, 2)
     assert all(task in symptoms.stopped for task in repeated)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gli_tasks.ecs.causes.kinds import EXIT_CODES, RESOLVE, STOPPED, Cause
+from gli_tasks.ecs.causes.kinds import EXIT_CODES, RESOLVE, STOPPED, Cause, Fault
 
 CONTAINER = (
     Cause(
@@ -97,6 +97,7 @@ CONTAINER = (
         "the container did not start in time (ContainerRuntimeTimeoutError)",
         "check startTimeout, dependsOn and the entry point; then release again",
         text=r"ContainerRuntimeTimeout|DockerTimeoutError|could not transition to (running|created)",
+        fault=Fault.UNKNOWN,
     ),
     Cause(
         "cannot-start",
@@ -104,5 +105,6 @@ CONTAINER = (
         "the container cannot be started",
         "read the runtime's words below; check the command, the user, volumes and ulimits",
         text=r"CannotStartContainer|CannotCreateContainer|CannotInspectContainer",
+        fault=Fault.UNKNOWN,
     ),
 )
