@@ -27,6 +27,12 @@ _LISTENS = re.compile(
     r"(?:listen|serving|running|started|ready|bound|accepting)[^\n]{0,80}?(?:port[ =:]+|:)(?P<port>\d{2,5})\b",
     re.IGNORECASE,
 )
+# Where others listen: "ready redis://cache:6379", "started with db:5432"; not "http://0.0.0.0:3000", "localhost:3000".
+_ELSEWHERE = re.compile(
+    r"(?!(?:https?|wss?|tcp|grpc)://(?:0\.0\.0\.0|127\.[\d.]+|localhost|\*|\[[0-9a-f:]*\]):)\b[a-z][a-z\d+.-]*://[^\s,;]+|"
+    r"(?<![\w./-])(?!(?:localhost|port|at|on|listening|listens|serving|running|started|ready):)[a-z_][\w.-]*:\d{2,5}\b",
+    re.IGNORECASE,
+)
 _OPEN = re.compile(r"listen|serving|running on|ready to|accepting|startup complete", re.IGNORECASE)
 # What tells two stops apart though they have the same reason: ids, digests, addresses, times.
 _INCIDENTAL = re.compile(r"[0-9a-f]{8,}|\d+(\.\d+)*", re.IGNORECASE)
@@ -290,7 +296,8 @@ def _port(symptoms: Symptoms) -> str:
 
 
 def _listens(symptoms: Symptoms) -> list[str]:
-    return [found["port"] for found in _LISTENS.finditer(_log_text(symptoms)) if int(found["port"]) >= 80]
+    log = _ELSEWHERE.sub("", _log_text(symptoms))
+    return [found["port"] for found in _LISTENS.finditer(log) if int(found["port"]) >= 80]
 
 
 def _still_starting(symptoms: Symptoms) -> bool:

@@ -100,6 +100,42 @@ def test_a_crash_is_no_health_check_though_its_target_is_ill_too() -> None:
     assert "api exited with 1" in diagnose(replace(ill, stopped=crashed(1))).cause
 
 
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [("503", "workers:12 ready redis://cache:6379"), ("404", "metrics listening on port 9090")],
+)
+def test_a_target_that_answers_listens_where_it_is_asked(status: str, line: str) -> None:
+    words = f"Health checks failed with these codes: [{status}]"
+    found = diagnose(failed_checks("Target.ResponseCodeMismatch", words, log=(line,)))
+    assert f"answers them with {status}" in found.cause
+    own = diagnose(failed_checks("Elb.InternalError", "Health checks failed due to an internal error", log=(line,)))
+    assert "Elb.InternalError" in own.cause
+
+
+@pytest.mark.parametrize(
+    ("line", "port"),
+    [
+        ("ready: connected to redis://cache:6379", ""),
+        ("ready: connected to redis://:hidden@localhost:6379/0", ""),
+        ("started with database db-1.internal:5432", ""),
+        ("server ready, upstream https://api.example.com:8443/v1", ""),
+        ("Listening at: http://0.0.0.0:3000 (1)", "3000"),
+        ("ready - started server on 0.0.0.0:3000, url: http://localhost:3000", "3000"),
+        ("running on http://[::]:3000", "3000"),
+        ("ready on localhost:3000", "3000"),
+        ("listening on *:3000, cache at redis://cache:6379", "3000"),
+        ("server started on :3000", "3000"),
+        ("listening port:3000", "3000"),
+        ("listening:3000", "3000"),
+        ("Started on 10.0.1.5:3000", "3000"),
+    ],
+)
+def test_only_the_ports_that_the_program_itself_opens_count(line: str, port: str) -> None:
+    found = diagnose(failed_checks("Target.Timeout", "Request timed out", log=(line,)))
+    assert (cause_of(found.cause) == "port-mismatch") is bool(port)
+    assert f"listens on port {port}," in found.cause or not port
+
+
 def test_a_target_alone_explains_a_rollout_that_is_only_late() -> None:
     late = replace(failed_checks("Target.Timeout", "Request timed out"), stopped=(), events=())
     assert "Target.Timeout" in diagnose(late).cause
