@@ -21,6 +21,12 @@ NO_SECRET = (
 )
 
 
+RUNTIME = (
+    "ResourceInitializationError: failed to create new container runtime task: failed to create shim task: OCI runtime "
+    "create failed: runc create failed: unable to start container process: "
+)
+
+
 def stopped(
     reason: str,
     code: str = "TaskFailedToStart",
@@ -456,6 +462,16 @@ CASES = (
         ),
         "not found in the image",
         "entryPoint",
+    ),
+    *(
+        Case(cause, "Fargate, as users report it", Symptoms(stopped=twice(wrapper + RUNTIME + words)), said, step)
+        for wrapper in ("", "CannotStartContainerError: ")
+        for cause, words, said, step in (
+            ("command-not-found", 'exec: "gunicorn": executable file not found in $PATH: unknown', "found", "PATH"),
+            ("command-not-found", 'exec: "/app/start.sh": no such file or directory: unknown', "found", "PATH"),
+            ("command-not-executable", 'exec: "/app/start.sh": permission denied: unknown', "executed", "chmod"),
+            ("exec-format", "exec /app/start: exec format error: unknown", "another platform", "runtimePlatform"),
+        )
     ),
     Case(
         "port-taken",

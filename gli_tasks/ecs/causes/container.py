@@ -26,14 +26,15 @@ CONTAINER = (
         EXIT_CODES,
         "the container's command was not found in the image{exited}",
         "check entryPoint and command in the task definition, and the image's ENTRYPOINT, CMD and PATH",
-        text=r"executable file not found|CannotStartContainer.*no such file or directory|\bexited with 127\b",
+        text=r"executable file not found|(CannotStartContainer|runtime task).*no such file or directory|"
+        r"\bexited with 127\b",
     ),
     Cause(
         "command-not-executable",
         EXIT_CODES,
         "the container's command may not be executed{exited}",
         "make the program executable in the image (chmod +x), and check the user that it runs as",
-        text=r"CannotStartContainer.*permission denied|\bexited with 126\b",
+        text=r"(CannotStartContainer|runtime task).*permission denied|\bexited with 126\b",
     ),
     Cause(
         "port-taken",

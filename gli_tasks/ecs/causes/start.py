@@ -192,6 +192,10 @@ INITIALIZATION = (
         "iam:PassRole to whoever releases",
         text=r"unable to assume the (service linked )?role[ :]*'?(?P<role>arn:[^' ),]+)?",
     ),
+)
+
+# Fargate wraps in it what the container runtime says as well, so it comes after what is said of containers.
+UNTOLD = (
     Cause(
         "initialization",
         INITIALIZE,
