@@ -135,6 +135,7 @@ def require_completed(
 ) -> None:
     """Believe a rollout only when every deployment was completed and every running task has the expected digest.
 
+    Where tasks are expected and none runs, nothing is proven: a service that is scaled to none completes at once.
     Raises RolloutFailed: for each service that failed, the cause, then what was seen, and as the remedy the next step.
     """
     one_failed = any(one.progress in (Progress.FAILED, Progress.REPLACED) for one in ended.values())
@@ -143,6 +144,11 @@ def require_completed(
 
     def wrong(name: str) -> tuple[str, ...]:
         tasks = patiently(lambda: read_tasks(ecs, cluster, name, "RUNNING"), tolerate_s)
+        if not any(task.last_status == "RUNNING" for task in tasks):
+            desired = patiently(lambda: read_services(ecs, cluster, [name]), tolerate_s)[name].desired
+            if not desired:
+                steps[name] = f"scale it first (`invoke ecs.scale -s {name} --count 1`), then start again"
+            return (f"no task runs, so nothing is proven (its desired count is {desired})",)
         return wrong_digests(tasks, expected[name].container, expected[name].digest)
 
     completed = [name for name, one in ended.items() if one.progress is Progress.COMPLETED and name in expected]
