@@ -17,8 +17,6 @@ from gli_tasks.errors import NotRestored, RolloutFailed
 _RESTORE_ROUNDS = 3
 # How long polls and proofs may fail in passing before the release does.
 TOLERATE_S = 60.0
-# So many tasks stopped by the same fault of their own are no accident.
-GIVE_UP_AFTER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     client: Client | None = None,
-    give_up_after: int = GIVE_UP_AFTER,
+    give_up_after: int | None = None,
     tolerate_s: float = TOLERATE_S,
 ) -> dict[str, Judgement]:
     """Follow deployments, by service name, until each has ended or one has failed; one describe call a poll for
@@ -108,8 +106,8 @@ def follow(
     back as running. Whatever failed says why, in its diagnosis: evidence is read as soon as a poll shows trouble, and
     with ``client`` (boto3's name of a service → its client) logs and target health belong to it. A deployment
     counts as failed as soon as ``give_up_after`` of its tasks have stopped by the same fault of their own, without
-    waiting for ECS's circuit breaker; 0 waits for it. Polls may fail in passing for ``tolerate_s`` seconds on end; then
-    AwsCallFailed is raised.
+    waiting for ECS's circuit breaker; None goes by the service's size, 0 waits for the breaker. Polls may fail in
+    passing for ``tolerate_s`` seconds on end; then AwsCallFailed is raised.
     """
     following = Following(ecs, cluster, deployments, on_change, clock, client, give_up_after, tolerate_s)
     deadline = clock() + timeout_s

@@ -118,6 +118,14 @@ def repeated_failure(symptoms: Symptoms, times: int) -> tuple[TaskFacts, ...]:
     return max(groups, key=len, default=())
 
 
+def enough_to_give_up(desired: int) -> int:
+    """Return how many tasks of a service must stop by the same fault of their own before it is taken for the version's.
+
+    Two of two are no accident; two of a hundred may be. One in ten of the desired count, at least 2 and at most 10.
+    """
+    return min(10, max(2, -(-desired // 10)))
+
+
 def is_failure(task: TaskFacts) -> bool:
     """Tell whether a task's stop says anything on a failure: the scheduler's own scaling does not."""
     return bool(task.stopped_reason or task.stop_code) and not task.stopped_reason.startswith("Scaling activity")

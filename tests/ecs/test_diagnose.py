@@ -17,6 +17,7 @@ from gli_tasks.ecs.diagnose import (
     Symptoms,
     TargetFacts,
     diagnose,
+    enough_to_give_up,
     is_trouble,
     repeated_failure,
 )
@@ -275,6 +276,13 @@ def test_a_balancers_own_error_is_told_from_the_versions_by_the_targets() -> Non
     assert repeated_failure(replace(ill, targets=(), events=()), 2)
     wrong = failed_checks("Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]")
     assert repeated_failure(wrong, 2)
+
+
+@pytest.mark.parametrize(
+    ("desired", "enough"), [(0, 2), (1, 2), (2, 2), (20, 2), (21, 3), (30, 3), (95, 10), (100, 10), (5_000, 10)]
+)
+def test_a_large_service_needs_more_than_two(desired: int, enough: int) -> None:
+    assert enough_to_give_up(desired) == enough
 
 
 BEGUN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
