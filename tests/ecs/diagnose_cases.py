@@ -261,6 +261,22 @@ CASES = (
         "JSON object",
     ),
     Case(
+        "secret-name-malformed",
+        INIT_PAGE,
+        Symptoms(stopped=twice(NO_SECRET + "unexpected ARN format with parameters when trying to retrieve ASM secret")),
+        "cannot read",
+        "valueFrom",
+    ),
+    Case(
+        "secret-missing",
+        INIT_PAGE,
+        Symptoms(
+            stopped=twice(NO_SECRET.replace("secret from asm", "secrets from ssm") + "invalid parameters: /gli/x")
+        ),
+        "does not exist",
+        "create the secret",
+    ),
+    Case(
         "secret-key-refused",
         INIT_PAGE,
         Symptoms(

@@ -200,6 +200,8 @@ def test_the_evidence_holds_what_the_cause_is_made_of() -> None:
             True,
         ),
         (twice("Task failed to start", "TaskFailedToStart", {}, RUNTIME + "exec: x: executable file not found"), True),
+        (twice(NO_SECRET + "unexpected ARN format with parameters when trying to retrieve ASM secret"), True),
+        (twice(NO_SECRET + "invalid parameters: /gli/x"), True),
         (twice("Something new", "TaskFailedToStart"), False),
         (twice("Something new", "EssentialContainerExited"), True),
         (twice("Something new", "ServiceSchedulerInitiated"), False),
@@ -245,6 +247,7 @@ NOT_OURS = (
         NO_SECRET + "failed to fetch secret x: InternalServiceError: An error occurred on the server side",
     ),
     ("secrets-service-failed", NO_SECRET + "https response error StatusCode: 503, RequestID: x"),
+    ("volume", "ResourceInitializationError: failed to invoke EFS utils commands: mount.nfs4: Connection timed out"),
     ("initialization", "ResourceInitializationError: failed to initialize something new"),
     (
         "throttled",

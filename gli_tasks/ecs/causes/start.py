@@ -109,6 +109,13 @@ INITIALIZATION = (
         text=r"unable to retrieve secret.*invalid character",
     ),
     Cause(
+        "secret-name-malformed",
+        INITIALIZE,
+        "the task definition names a secret in a way that ECS cannot read",
+        "correct valueFrom in the task definition: arn, then :json-key:version-stage:version-id, all colons there",
+        text=r"unexpected ARN format",
+    ),
+    Cause(
         "secret-key-refused",
         INITIALIZE,
         "the task execution role may not use the KMS key of a secret",
@@ -149,7 +156,7 @@ INITIALIZATION = (
         INITIALIZE,
         "a secret of the task definition does not exist",
         "create the secret, or correct valueFrom in the task definition (name, region, account, version)",
-        text=r"can't find the specified secret|ParameterNotFound|invalid ssm parameters|"
+        text=r"can't find the specified secret|ParameterNotFound|invalid (ssm )?parameters|"
         r"(secret|asm).*ResourceNotFoundException|fetch secret.*ValidationException",
     ),
     Cause(
@@ -183,6 +190,7 @@ INITIALIZATION = (
         "a volume of the task cannot be made or mounted",
         "check the file system, its mount targets in the task's subnets, and port 2049 of their security group",
         text=r"EFS utils|mount\.nfs|CannotCreateVolume",
+        fault=Fault.UNKNOWN,
     ),
     Cause(
         "role-not-assumed",
