@@ -150,6 +150,13 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
+def is_cut_off(error: Exception) -> bool:
+    """Tell whether an answer came that cannot be read to its end: botocore has an error of another kind for that."""
+    from botocore.parsers import ResponseParserError
+
+    return isinstance(error, ResponseParserError)
+
+
 def as_gli_error(error: Exception) -> GliError | None:
     """Return an error of botocore as one of ours, with what to do next; None for anything else."""
     import sys
@@ -163,6 +170,12 @@ def as_gli_error(error: Exception) -> GliError | None:
 
     if isinstance(error, exceptions.ClientError):
         return _from_client_error(error)
+    if is_cut_off(error):
+        return AwsCallFailed(
+            # What follows is the answer itself, which may be long and hold what is nobody's business.
+            f"AWS's answer was cut off, or is none of AWS's: {str(error).partition(', invalid XML')[0]}",
+            remedy="ask again; if it stays so, see what stands between here and AWS (a proxy, AWS_ENDPOINT_URL)",
+        )
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return Refused("there are no AWS credentials", remedy="run `aws sso login`, or set AWS_PROFILE")
     if isinstance(error, exceptions.TokenRetrievalError | exceptions.SSOError | exceptions.CredentialRetrievalError):
