@@ -73,7 +73,8 @@ def read_content(
     Nothing that cannot be read is an error: it is said in ``note``, and then the tag by commit alone decides.
     """
     if source.dirty:
-        return Content("", (), "the source differs from its commit, so no image of it is used again", dirty=True)
+        why = "differs from its commit" if source.changed_files else "has files that git was told not to look at"
+        return Content("", (), f"the source {why}, so no image of it is used again", dirty=True)
     try:
         text = (folder / dockerfile).read_text(encoding="utf-8")
         named = named_bases(parse_dockerfile(text), arguments)

@@ -77,6 +77,19 @@ def test_a_dirty_source_has_no_key(checkout: Checkout) -> None:
 
 
 @pytest.mark.usefixtures("no_engine")
+def test_a_source_with_a_file_that_git_does_not_look_at_has_no_key(checkout: Checkout) -> None:
+    first = checkout.read()
+    checkout.git("update-index", "--skip-worktree", "api/app.py")
+    checkout.write("api/app.py", "print('not in the commit')")
+    content = checkout.read()
+    assert (content.key, content.dirty) == ("", True)
+    assert "has files that git was told not to look at" in content.note
+    checkout.git("update-index", "--no-skip-worktree", "api/app.py")
+    checkout.git("checkout", "--quiet", "--", "api/app.py")
+    assert checkout.read() == first
+
+
+@pytest.mark.usefixtures("no_engine")
 def test_files_that_git_does_not_keep_count_where_the_image_gets_them(checkout: Checkout) -> None:
     checkout.commit("ignore", __gitignore="*.secret\n", __dockerignore="# a comment\n\nleft.secret\n.dockerignore\n")
     first = checkout.read()
