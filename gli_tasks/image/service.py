@@ -90,5 +90,13 @@ def provide_image(
     if found is not None:
         return Provided(source, content, adopt(ecr, found, source.image_tag), built=False)
     build_service(service, host, source, content, timeout_s=timeout_s, on_line=on_line)
-    image = push_image(ecr, host, service.repository, source.image_tag, timeout_s=timeout_s, on_line=on_line)
+    image = push_image(
+        ecr,
+        host,
+        service.repository,
+        source.image_tag,
+        content_key=content.key,
+        timeout_s=timeout_s,
+        on_line=on_line,
+    )
     return Provided(source, content, image, built=True)

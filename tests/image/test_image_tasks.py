@@ -12,8 +12,10 @@ import docker
 import pytest
 
 from gli_tasks.aws import is_read
+from gli_tasks.image.build import build_image
+from gli_tasks.image.plan import CONTENT_KEY
 from tests.floor_parts import ACCOUNT, ENV, REGION, TOML, invoke, write_shop
-from tests.image.image_parts import Checkout, Cloud
+from tests.image.image_parts import Checkout, Cloud, write_source
 from tests.image.test_retention import put, settled
 
 
@@ -105,6 +107,49 @@ def test_a_commit_that_changes_nothing_is_only_tagged(desk: Desk) -> None:
     again = desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]
     assert (again["digest"], again["built"]) == (pushed["digest"], False)
     assert desk.writes() == ["PutImage"]
+
+
+def build_another(desk: Desk, commit: str, key: str, text: str) -> None:
+    """Have the engine build another image under the commit's tag, that says it is made of ``key``."""
+    source = write_source(desk.checkout.root / "another")
+    (source / "app.py").write_text(text)
+    name = f"{desk.cloud.registry.host}/team-api:{commit}"
+    build_image(source, name, labels={CONTENT_KEY: key}, arguments={}, on_line=lambda _: None)
+
+
+def test_what_the_engine_has_of_something_else_is_not_pushed(desk: Desk) -> None:
+    commit = desk.checkout.git("rev-parse", "HEAD")
+    desk.run("image.build", "-e", "stg")
+    build_another(desk, commit, "0" * 64, "print('of other build arguments')")
+    (planned,) = desk.run("image.push", "-e", "stg", "--plan", "--json")["would"]
+    assert planned.endswith("is made of something else and would have to be built (`invoke image.build`)")
+    failed = desk.run("image.push", "-e", "stg", "--yes", code=1)
+    assert "is made of something else (source-0000" in failed.stderr
+    assert "run `invoke image.build`" in failed.stderr
+    assert desk.writes() == []
+    assert desk.tags("team-api") == {}
+    desk.run("image.build", "-e", "stg")
+    desk.run("image.push", "-e", "stg", "--yes")
+    assert commit in desk.tags("team-api")
+
+
+def test_a_rebuilt_image_is_pushed_where_that_is_asked_for(desk: Desk) -> None:
+    commit = desk.checkout.git("rev-parse", "HEAD")
+    key = desk.run("image.build", "-e", "stg", "--json")["api"]["content"]
+    first = desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]
+    build_another(desk, commit, key, "print('what RUN fetched later')")
+    assert desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]["digest"] == first["digest"]
+    (planned,) = desk.run("image.push", "-e", "stg", "--rebuild", "--plan", "--json")["would"]
+    assert planned.endswith(f" as source-{key[:40]} and {commit}")
+    desk.cloud.registry.immutable.add("team-api")
+    refused = desk.run("image.push", "-e", "stg", "--rebuild", "--yes", code=1)
+    assert "where tags are immutable no image takes an equal one's place" in refused.stderr
+    assert set(desk.tags("team-api").values()) == {first["digest"]}
+    desk.cloud.registry.immutable.clear()
+    second = desk.run("image.push", "-e", "stg", "--rebuild", "--yes", "--json")["api"]
+    assert second["digest"] != first["digest"]
+    assert desk.tags("team-api") == {commit: second["digest"], f"source-{key[:40]}": second["digest"]}
+    assert desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]["digest"] == second["digest"]
 
 
 def released(desk: Desk) -> str:
