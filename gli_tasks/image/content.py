@@ -6,7 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +89,25 @@ def read_content(
     unknown = not sent.digest or any(not base.digest for base in bases)
     key = "" if unknown else _key(sent.digest, dockerfile, text, arguments, platform, bases)
     return Content(key, bases, "; ".join(notes), last, sent=sent.digest)
+
+
+def content_now(
+    content: Content, folder: Path, *, dockerfile: str, arguments: Mapping[str, str], platform: str
+) -> Content:
+    """Return the content as it is if ``folder`` is sent now, upon the same bases.
+
+    It was read before the build's checks, and they may have left something in the folder. What has no key gets none.
+    Raises UsageError where the folder or its Dockerfile cannot be read.
+    """
+    if not content.key:
+        return content
+    try:
+        text = (folder / dockerfile).read_text(encoding="utf-8")
+        sent = what_is_sent(folder, dockerfile).digest
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"what goes into the image cannot be told: {error}", where=str(folder)) from None
+    key = _key(sent, dockerfile, text, arguments, platform, content.bases) if sent else ""
+    return replace(content, key=key, sent=sent)
 
 
 def _key(
