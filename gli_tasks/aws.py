@@ -15,7 +15,7 @@ _READS = re.compile(r"(Get|List|Describe|Head|BatchGet|Filter|Lookup|Search|Scan
 _READ_EXCEPTIONS = frozenset(
     {"BatchCheckLayerAvailability"}
     # What gives credentials for a while, and changes nothing else: botocore itself asks so for a profile's role.
-    | {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateToken"}
+    | {"AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "CreateToken", "CreateOAuth2Token"}
 )
 
 
@@ -81,6 +81,8 @@ class Aws:
         if self._session is None:
             self._session = Session()
             self._session.register("before-call", self._ask_guard)
+            # A call that failed in passing is made again, and by then the lease may be lost.
+            self._session.register("request-created", self._ask_guard_again)
             self._session.register("after-call", self._record)
             self._session.register("after-call-error", self._record_lost)
         config = Config(
@@ -97,10 +99,16 @@ class Aws:
             raise Refused(str(error), remedy="check AWS_PROFILE and ~/.aws/config") from None
 
     def _ask_guard(self, model: Any, **_: Any) -> None:
-        if is_read(model.name):
+        self._ask(str(model.service_model.service_name), str(model.name))
+
+    def _ask_guard_again(self, event_name: str, operation_name: str, **_: Any) -> None:
+        # botocore names the event request-created.<service id>.<operation>.
+        self._ask(event_name.split(".")[1], operation_name)
+
+    def _ask(self, service: str, operation: str) -> None:
+        if is_read(operation):
             return
-        service = str(model.service_model.service_name)
-        guard.require_write(f"{service} {model.name}")
+        guard.require_write(f"{service} {operation}")
         if self._guard is not None and service != "s3":
             self._guard()
 
@@ -142,6 +150,13 @@ def error_code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
+def is_cut_off(error: Exception) -> bool:
+    """Tell whether an answer came that cannot be read to its end: botocore has an error of another kind for that."""
+    from botocore.parsers import ResponseParserError
+
+    return isinstance(error, ResponseParserError)
+
+
 def as_gli_error(error: Exception) -> GliError | None:
     """Return an error of botocore as one of ours, with what to do next; None for anything else."""
     import sys
@@ -155,6 +170,12 @@ def as_gli_error(error: Exception) -> GliError | None:
 
     if isinstance(error, exceptions.ClientError):
         return _from_client_error(error)
+    if is_cut_off(error):
+        return AwsCallFailed(
+            # What follows is the answer itself, which may be long and hold what is nobody's business.
+            f"AWS's answer was cut off, or is none of AWS's: {str(error).partition(', invalid XML')[0]}",
+            remedy="ask again; if it stays so, see what stands between here and AWS (a proxy, AWS_ENDPOINT_URL)",
+        )
     if isinstance(error, exceptions.NoCredentialsError | exceptions.PartialCredentialsError):
         return Refused("there are no AWS credentials", remedy="run `aws sso login`, or set AWS_PROFILE")
     if isinstance(error, exceptions.TokenRetrievalError | exceptions.SSOError | exceptions.CredentialRetrievalError):

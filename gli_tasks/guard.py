@@ -20,7 +20,8 @@ _GIT_READS = frozenset(
     {"branch --show-current", "cat-file", "ls-files", "ls-remote", "ls-tree", "merge-base", "rev-list", "rev-parse"}
     | {"log", "show", "diff", "status", "tag --list"}
 )
-_GIT_WAYS_OUT = ("--output", "--ext-diff", "--textconv", "--upload-pack", "--exec")
+# Git takes any beginning of an option that is no other's.
+_GIT_WAYS_OUT = ("--ou", "--ext", "--te", "--up", "--exe")
 
 
 def forbid_writes() -> None:

@@ -261,9 +261,12 @@ class Lock:
         if seen is None:
             return Locked("the lock changed hands just now", remedy="start again")
         holder = seen.holder
+        if not holder.token:
+            why = f": {holder.reason}" if holder.reason else ""
+            return Locked(f"{holder.who} freed the lock at {holder.since}{why}", remedy="start again")
         left_s = max(0.0, self._lease_s - seen.age_s)
         return Locked(
-            f"{holder.who} holds the environment since {holder.since} for release {holder.release}",
+            f"{holder.who} holds the environment since {holder.since} for {holder.release}",
             where=f"s3://{self._bucket}/{KEY}",
             remedy=f"wait for its end; if that process is dead, its lease runs out in {left_s:.0f} s",
         )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore import exceptions
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 from botocore.session import Session
 
 from gli_tasks.aws import Aws, Call, as_gli_error, error_code, is_read
@@ -177,6 +178,17 @@ def test_an_answer_that_is_no_answer_of_aws(aws: Aws, aws_server: AwsServer) -> 
     error = as_gli_error(caught.value)
     assert isinstance(error, AwsCallFailed)
     assert error.what == "AWS refused GetCallerIdentity with no code: status 418"
+
+
+def test_an_answer_that_was_cut_off(aws: Aws, aws_server: AwsServer) -> None:
+    aws_server.answers_with(200, IDENTITY.format(account=ACCOUNT)[:150])
+    with pytest.raises(ResponseParserError) as caught:
+        aws.require_account()
+    error = as_gli_error(caught.value)
+    assert isinstance(error, AwsCallFailed)
+    assert error.what.startswith("AWS's answer was cut off, or is none of AWS's: Unable to parse response (")
+    assert "GetCallerIdentityResponse" not in error.what
+    assert error.remedy.startswith("ask again")
 
 
 def test_a_call_with_wrong_parameters() -> None:

@@ -45,6 +45,12 @@ def test_no_text_holds_a_secret_once_it_is_cleaned(secrets: list[str], data: st.
     assert [one for one in to_hide(secrets) if one in cleaned] == []
 
 
+def test_a_mask_completes_no_secret_that_holds_asterisks_itself() -> None:
+    assert redactor_of(["hunter", f"a{MASK}b"]).clean("it is ahunterb") == f"it is {MASK}"
+    # What is nothing but asterisks cannot be told from the mask, and is no reason to mask for ever.
+    assert redactor_of(["*****"]).clean("***** hunter") == "***** hunter"
+
+
 @brief
 @given(SECRETS, st.data())
 def test_to_clean_twice_is_to_clean_once(secrets: list[str], data: st.DataObject) -> None:

@@ -58,9 +58,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 10) -> None:
 
 def test_a_second_release_is_told_who_holds_the_environment(make: Callable[..., Lock]) -> None:
     make().acquire(HOLDER)
-    with pytest.raises(
-        Locked, match=r"kim@laptop holds the environment since .* for release 20261121-000000-aaaa"
-    ) as it:
+    with pytest.raises(Locked, match=r"kim@laptop holds the environment since .* for 20261121-000000-aaaa") as it:
         make().acquire(OTHER)
     assert it.value.exit_code == 3
     assert "its lease runs out in" in it.value.remedy

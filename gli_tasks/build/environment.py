@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
+from gli_tasks import guard
 from gli_tasks.build.plan import computed_value, render_environment
 from gli_tasks.errors import UsageError
 
@@ -39,6 +40,7 @@ def write_environment(
     for key, kind in computed.items():
         values[key] = computed_value(kind, commit=commit, branch=branch, version=version, moment=moment)
     target = source / file_name
+    guard.require_write(str(target))
     temporary = target.with_name(target.name + ".new")
     temporary.write_text(render_environment(values), encoding="utf-8")
     temporary.replace(target)

@@ -17,8 +17,6 @@ from gli_tasks.errors import NotRestored, RolloutFailed
 _RESTORE_ROUNDS = 3
 # How long polls and proofs may fail in passing before the release does.
 TOLERATE_S = 60.0
-# So many tasks stopped by the same fault of their own are no accident.
-GIVE_UP_AFTER = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ def follow(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
     client: Client | None = None,
-    give_up_after: int = GIVE_UP_AFTER,
+    give_up_after: int | None = None,
     tolerate_s: float = TOLERATE_S,
 ) -> dict[str, Judgement]:
     """Follow deployments, by service name, until each has ended or one has failed; one describe call a poll for
@@ -108,8 +106,8 @@ def follow(
     back as running. Whatever failed says why, in its diagnosis: evidence is read as soon as a poll shows trouble, and
     with ``client`` (boto3's name of a service → its client) logs and target health belong to it. A deployment
     counts as failed as soon as ``give_up_after`` of its tasks have stopped by the same fault of their own, without
-    waiting for ECS's circuit breaker; 0 waits for it. Polls may fail in passing for ``tolerate_s`` seconds on end; then
-    AwsCallFailed is raised.
+    waiting for ECS's circuit breaker; None goes by the service's size, 0 waits for the breaker. Polls may fail in
+    passing for ``tolerate_s`` seconds on end; then AwsCallFailed is raised.
     """
     following = Following(ecs, cluster, deployments, on_change, clock, client, give_up_after, tolerate_s)
     deadline = clock() + timeout_s
@@ -135,6 +133,7 @@ def require_completed(
 ) -> None:
     """Believe a rollout only when every deployment was completed and every running task has the expected digest.
 
+    Where tasks are expected and none runs, nothing is proven: a service that is scaled to none completes at once.
     Raises RolloutFailed: for each service that failed, the cause, then what was seen, and as the remedy the next step.
     """
     one_failed = any(one.progress in (Progress.FAILED, Progress.REPLACED) for one in ended.values())
@@ -143,6 +142,11 @@ def require_completed(
 
     def wrong(name: str) -> tuple[str, ...]:
         tasks = patiently(lambda: read_tasks(ecs, cluster, name, "RUNNING"), tolerate_s)
+        if not any(task.last_status == "RUNNING" for task in tasks):
+            desired = patiently(lambda: read_services(ecs, cluster, [name]), tolerate_s)[name].desired
+            if not desired:
+                steps[name] = f"scale it first (`invoke ecs.scale -s {name} --count 1`), then start again"
+            return (f"no task runs, so nothing is proven (its desired count is {desired})",)
         return wrong_digests(tasks, expected[name].container, expected[name].digest)
 
     completed = [name for name, one in ended.items() if one.progress is Progress.COMPLETED and name in expected]

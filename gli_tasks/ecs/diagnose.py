@@ -27,6 +27,12 @@ _LISTENS = re.compile(
     r"(?:listen|serving|running|started|ready|bound|accepting)[^\n]{0,80}?(?:port[ =:]+|:)(?P<port>\d{2,5})\b",
     re.IGNORECASE,
 )
+# Where others listen: "ready redis://cache:6379", "started with db:5432"; not "http://0.0.0.0:3000", "localhost:3000".
+_ELSEWHERE = re.compile(
+    r"(?!(?:https?|wss?|tcp|grpc)://(?:0\.0\.0\.0|127\.[\d.]+|localhost|\*|\[[0-9a-f:]*\]):)\b[a-z][a-z\d+.-]*://[^\s,;]+|"
+    r"(?<![\w./-])(?!(?:localhost|port|at|on|listening|listens|serving|running|started|ready):)[a-z_][\w.-]*:\d{2,5}\b",
+    re.IGNORECASE,
+)
 _OPEN = re.compile(r"listen|serving|running on|ready to|accepting|startup complete", re.IGNORECASE)
 # What tells two stops apart though they have the same reason: ids, digests, addresses, times.
 _INCIDENTAL = re.compile(r"[0-9a-f]{8,}|\d+(\.\d+)*", re.IGNORECASE)
@@ -100,16 +106,24 @@ def diagnose(symptoms: Symptoms) -> Diagnosis:
     return Diagnosis(_filled(found.cause.sentence, found.words), _filled(found.cause.next_step, found.words), evidence)
 
 
-def repeated_failure(stopped: Sequence[TaskFacts], times: int) -> tuple[TaskFacts, ...]:
+def repeated_failure(symptoms: Symptoms, times: int) -> tuple[TaskFacts, ...]:
     """Return the tasks that stopped by the same fault of their own, where there are at least ``times`` of them.
 
-    What AWS or a person did to a task is no fault of its own, and one stray crash is no repetition. ``times`` 0 means
-    never.
+    What AWS, the network or a person did to a task is no fault of its own, nor is what nobody knows; and one stray
+    crash is no repetition. ``times`` 0 means never.
     """
     if times <= 0:
         return ()
-    groups = [tasks for tasks in _groups(stopped) if len(tasks) >= times and _own_fault(tasks)]
+    groups = [tasks for tasks in _groups(symptoms.stopped) if len(tasks) >= times and _own_fault(tasks, symptoms)]
     return max(groups, key=len, default=())
+
+
+def enough_to_give_up(desired: int) -> int:
+    """Return how many tasks of a service must stop by the same fault of their own before it is taken for the version's.
+
+    Two of two are no accident; two of a hundred may be. One in ten of the desired count, at least 2 and at most 10.
+    """
+    return min(10, max(2, -(-desired // 10)))
 
 
 def is_failure(task: TaskFacts) -> bool:
@@ -156,7 +170,7 @@ def _started(service: ServiceFacts, deployment_id: str) -> int:
 
 
 def _find(symptoms: Symptoms) -> _Found | None:
-    groups = sorted(_groups(symptoms.stopped), key=lambda tasks: (not _own_fault(tasks), -len(tasks)))
+    groups = sorted(_groups(symptoms.stopped), key=lambda tasks: (not _own_fault(tasks, symptoms), -len(tasks)))
     events = "\n".join(symptoms.events)
     rollout = f"{symptoms.rollout}\n{events}"
     for general in (False, True):
@@ -242,11 +256,12 @@ def _groups(stopped: Iterable[TaskFacts]) -> list[tuple[TaskFacts, ...]]:
     return [tuple(tasks) for tasks in groups.values()]
 
 
-def _own_fault(tasks: Sequence[TaskFacts]) -> bool:
-    found = _first(_task_text(tasks), Symptoms(stopped=tuple(tasks)), tasks, general=False)
+def _own_fault(tasks: Sequence[TaskFacts], symptoms: Symptoms) -> bool:
+    found = _first(_task_text(tasks), symptoms, tasks, general=False)
     if found is not None:
         return found.cause.fault is Fault.OURS
-    return all(task.stop_code in ("", "EssentialContainerExited", "TaskFailedToStart") for task in tasks)
+    # A task that did not get as far as its containers, for a reason that nobody knows, may well start the next time.
+    return all(task.stop_code in ("", "EssentialContainerExited") for task in tasks)
 
 
 def _ended_itself(task: TaskFacts) -> bool:
@@ -289,7 +304,8 @@ def _port(symptoms: Symptoms) -> str:
 
 
 def _listens(symptoms: Symptoms) -> list[str]:
-    return [found["port"] for found in _LISTENS.finditer(_log_text(symptoms)) if int(found["port"]) >= 80]
+    log = _ELSEWHERE.sub("", _log_text(symptoms))
+    return [found["port"] for found in _LISTENS.finditer(log) if int(found["port"]) >= 80]
 
 
 def _still_starting(symptoms: Symptoms) -> bool:

@@ -128,7 +128,12 @@ class Witness:
 
     def repeated(self, times: int) -> Diagnosis | None:
         """Return the diagnosis once ``times`` tasks have stopped by the same fault of their own; None before."""
-        return self.explain("") if repeated_failure(self._failed(), times) else None
+        failed = self._failed()
+        if len(failed) < max(1, times):
+            return None
+        events = tuple(event.message for event in self._newest_events())
+        seen = Symptoms(stopped=failed, targets=self._own_targets(failed), events=events)
+        return self.explain("") if repeated_failure(seen, times) else None
 
     def attempt(self) -> Attempt | None:
         """Return AWS's own account of the deployment; None where it is not known."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from gli_tasks.aws import as_gli_error
+from gli_tasks.ecs.diagnose import enough_to_give_up
 from gli_tasks.ecs.evidence import Client, Witness
 from gli_tasks.ecs.plan import Judgement, Progress, ServiceFacts, judge
 from gli_tasks.ecs.services import is_passing, read_services, side_by_side
@@ -27,7 +28,7 @@ class Following:
         on_change: OnChange,
         clock: Callable[[], float],
         client: Client | None,
-        give_up_after: int,
+        give_up_after: int | None,
         tolerate_s: float,
     ) -> None:
         self._ecs, self._cluster, self._deployments = ecs, cluster, dict(deployments)
@@ -108,7 +109,8 @@ class Following:
         if judgement.progress in (Progress.FAILED, Progress.REPLACED):
             return replace(judgement, diagnosis=witness.explain(judgement.sentence))
         if judgement.progress is Progress.RUNNING:
-            diagnosis = witness.repeated(self._give_up_after)
+            times = enough_to_give_up(facts.desired) if self._give_up_after is None else self._give_up_after
+            diagnosis = witness.repeated(times)
             if diagnosis is not None:
                 return Judgement(Progress.FAILED, diagnosis.cause, deployment, diagnosis)
         return judgement

@@ -243,7 +243,8 @@ def judge(service: ServiceFacts, deployment_id: str, attempt: Attempt | None = N
         sentence += f", {old} of the old version left"
     done = mine.rollout_state == "COMPLETED" and mine.running >= mine.desired and not mine.pending
     if done:
-        sentence = f"completed, {sentence}"
+        unproven = "" if mine.running else ": no task runs, so nothing is proven"
+        sentence = f"completed, {sentence}{unproven}"
     return Judgement(Progress.COMPLETED if done else Progress.RUNNING, sentence, deployment_id)
 
 

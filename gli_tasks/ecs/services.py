@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from gli_tasks.aws import is_cut_off
 from gli_tasks.ecs.plan import Attempt, ServiceFacts, TaskFacts, attempt_facts, service_facts, task_facts
 from gli_tasks.errors import AwsCallFailed, Refused, UsageError
 
@@ -133,10 +134,10 @@ def _whole_service(description: Mapping[str, Any]) -> ServiceFacts:
 
 def is_passing(error: Exception) -> bool:
     """Tell whether a failed read may well succeed a little later: throttled, an error of AWS's own, no connection, an
-    answer with holes."""
+    answer with holes, or one that was cut off."""
     from botocore import exceptions
 
-    if isinstance(error, AwsCallFailed | exceptions.ConnectionError | exceptions.HTTPClientError):
+    if isinstance(error, AwsCallFailed | exceptions.ConnectionError | exceptions.HTTPClientError) or is_cut_off(error):
         return True
     if not isinstance(error, exceptions.ClientError):
         return False

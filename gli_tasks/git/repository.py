@@ -29,6 +29,15 @@ def _refs(listed: str) -> dict[str, str]:
     return commits
 
 
+def has_commit(folder: Path, commit: str) -> bool:
+    """Tell whether a checkout's repository holds a commit."""
+    try:
+        git(folder, "cat-file", "-e", f"{commit}^{{commit}}")
+    except CommandFailed:
+        return False
+    return True
+
+
 def remote_tag(folder: Path, remote: str, tag: str) -> str:
     """Return the commit that a tag on the remote points to, or an empty string."""
     commits = _refs(git(folder, "ls-remote", remote, f"refs/tags/{tag}", f"refs/tags/{tag}^{{}}"))
@@ -67,12 +76,15 @@ def untag_commit(folder: Path, remote: str, tag: str, commit: str) -> bool:
 
     Raises CommandFailed where the remote still shows it afterwards.
     """
-    if remote_tag(folder, remote, tag) != commit:
+    present = remote_tag(folder, remote, tag)
+    if present and present != commit:
         return False
-    git(folder, "push", remote, "--delete", f"refs/tags/{tag}", timeout_s=120)
-    # Another machine's checkout may never have had it.
+    # Another machine's checkout may never have had it; and one that was cut off before the push has it alone.
     if git(folder, "tag", "--list", tag).strip():
         git(folder, "tag", "--delete", "--", tag)
+    if not present:
+        return False
+    git(folder, "push", remote, "--delete", f"refs/tags/{tag}", timeout_s=120)
     if remote_tag(folder, remote, tag):
         raise CommandFailed(f"{remote} still shows the tag {tag}", returncode=1, where=str(folder))
     return True

@@ -195,7 +195,8 @@ def _cause(released: _Released) -> str:
         return ""
     failure = released.record.get("failure")
     if failure:
-        return "\n  next: ".join(filter(None, (str(failure["what"]), str(failure.get("remedy", "")))))
+        what, remedy = str(failure["what"]), str(failure.get("remedy", ""))
+        return what if remedy in what else f"{what}\n  next: {remedy}"
     return "\n".join(line for line in released.said.splitlines() if not line.startswith("["))
 
 

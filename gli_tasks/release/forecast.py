@@ -13,10 +13,11 @@ from gli_tasks.edge import operator_name
 from gli_tasks.lock import Lock
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.pipeline import flat
+from gli_tasks.release.plan import obstacle_to_begin
 from gli_tasks.release.progress import LineProgress
-from gli_tasks.release.record import Outcome, Record, ServiceRecord
+from gli_tasks.release.record import Record, ServiceRecord
 from gli_tasks.release.run import Run, timestamp
-from gli_tasks.release.start import pipeline_of, serving_release
+from gli_tasks.release.start import half_done, pipeline_of, serving_release
 from gli_tasks.release.steps import STEPS, Foreseen
 from gli_tasks.settings import LoadedSettings, Settings
 
@@ -82,7 +83,7 @@ def foresee_release(loaded: LoadedSettings, console: Console) -> Forecast:
     serving = serving_release(journal, console)
     run = Run(settings, aws, console, LineProgress(console), journal, record, now, last_healthy=serving)
     seen = {name: STEPS[name].foresee(run) for name in names}
-    in_the_way = (*_held(aws, settings), *_half_done(journal))
+    in_the_way = _in_the_way(aws, settings, journal)
     return Forecast(
         project=settings.project,
         environment=settings.environment,
@@ -104,14 +105,13 @@ def _service(run: Run, name: str, seen: tuple[Foreseen, ...]) -> ServiceForecast
     return ServiceForecast(recorded.commit, now, following, recorded.task_definition_before, changes)
 
 
-def _held(aws: Aws, settings: Settings) -> tuple[str, ...]:
-    lock = Lock(aws.client("s3"), settings.state.bucket)
-    holder = lock.holder()
-    return () if holder is None else (f"{holder.who} holds the environment for release {holder.release}",)
-
-
-def _half_done(journal: Journal) -> tuple[str, ...]:
-    newest = journal.newest(1)
-    if not newest or newest[0].outcome is not Outcome.RUNNING:
-        return ()
-    return (f"the release {newest[0].id} is under way, or was cut off and stands half done",)
+def _in_the_way(aws: Aws, settings: Settings, journal: Journal) -> tuple[str, ...]:
+    """Return why a release could not begin now: another one is at work, or the one before stands half done."""
+    holder = Lock(aws.client("s3"), settings.state.bucket).holder()
+    if holder is not None:
+        return (f"{holder.who} holds the environment for {holder.release}",)
+    newest, broken = journal.newest_readable(1)
+    if broken:
+        return (f"how the release before ended is not known: {broken[0]}",)
+    obstacle = obstacle_to_begin(half_done(newest[0])) if newest else None
+    return () if obstacle is None else (obstacle.what,)

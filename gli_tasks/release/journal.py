@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 import threading
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 from gli_tasks.aws import as_gli_error, error_code
@@ -12,6 +16,9 @@ from gli_tasks.release.record import Record, decode, encode
 
 _FOLDER = "releases/"
 _CURRENT = "current.json"
+_TIME = "%Y%m%d-%H%M%S"
+_TIME_LENGTH = len("20261122-093000")
+_ID = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{4}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +39,8 @@ class Journal:
         self._s3 = s3
         self._bucket = bucket
         self._etag = ""
+        # What was sent and never answered for: each may be what stands there now.
+        self._unsure: set[bytes] = set()
         self._lock = threading.Lock()
 
     def place(self, release: str) -> str:
@@ -45,8 +54,8 @@ class Journal:
         """
         with self._lock:
             condition = {"IfMatch": self._etag} if self._etag else {"IfNoneMatch": "*"}
-            answer = self._put(_key(record.id), encode(record), condition)
-            self._etag = str(answer["ETag"])
+            self._etag = self._put(_key(record.id), encode(record), condition)
+            self._unsure.clear()
 
     def mark_healthy(self, record: Record) -> None:
         """Let ``current.json`` name this release. Raises RecordFailed where another release wrote it meanwhile."""
@@ -80,6 +89,13 @@ class Journal:
     def read(self, release: str) -> Record:
         """Return one record. Raises RecordFailed where it is missing or not a record."""
         return self._read(release)[0]
+
+    def read_or_none(self, release: str) -> Record | None:
+        """Return one record, or None where it cannot be read."""
+        try:
+            return self.read(release)
+        except RecordFailed:
+            return None
 
     def _read(self, release: str) -> tuple[Record, str]:
         found = self._get(_key(release))
@@ -123,8 +139,26 @@ class Journal:
         except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             raise self._failed(error, "read") from None
         # A release's id begins with its time, so the order of names is the order of releases.
-        newest = sorted((name for name in names if name.endswith(".json")), reverse=True)[:limit]
-        return [name.removeprefix(_FOLDER).removesuffix(".json") for name in newest]
+        found = [name.removeprefix(_FOLDER).removesuffix(".json") for name in names if name.endswith(".json")]
+        return sorted(filter(_ID.fullmatch, found), reverse=True)[:limit]
+
+    def new_id(self) -> str:
+        """Return the id of a release that begins now: its time in UTC, so that names sort by time, and four digits
+        against a second one.
+
+        By S3's clock, and after every release on record: workstations' clocks differ.
+        """
+        from botocore.exceptions import BotoCoreError
+
+        try:
+            answer = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=_FOLDER, MaxKeys=1)
+        except (self._s3.exceptions.ClientError, BotoCoreError) as error:
+            raise self._failed(error, "read") from None
+        now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+        newest = next(iter(self._newest_ids(1)), "")
+        if newest:
+            now = max(now, datetime.strptime(newest[:_TIME_LENGTH], _TIME).replace(tzinfo=UTC) + timedelta(seconds=1))
+        return f"{now:{_TIME}}-{secrets.token_hex(2)}"
 
     def _get(self, key: str) -> tuple[bytes, str] | None:
         from botocore.exceptions import BotoCoreError
@@ -137,26 +171,38 @@ class Journal:
                 return None
             raise self._failed(error, "read") from None
 
-    def _put(self, key: str, body: bytes, condition: dict[str, str]) -> dict[str, Any]:
+    def _put(self, key: str, body: bytes, condition: dict[str, str]) -> str:
+        """Put an object on a condition, and return its ETag. Raises RecordFailed."""
         from botocore.exceptions import BotoCoreError
 
         try:
-            return dict(
-                self._s3.put_object(
-                    Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
-                )
+            answer = self._s3.put_object(
+                Bucket=self._bucket, Key=key, Body=body, ContentType="application/json", **condition
+            )
+            # An answer that was cut off may say nothing of what it answers.
+            if answer.get("ETag"):
+                return str(answer["ETag"])
+            found = self._get(key)
+            if found and found[0] == body:
+                return found[1]
+            raise RecordFailed(
+                "S3 does not show what was written", where=f"s3://{self._bucket}/{key}", remedy="start again"
             )
         except (self._s3.exceptions.ClientError, BotoCoreError) as error:
             if error_code(error) in ("PreconditionFailed", "ConditionalRequestConflict"):
                 # A write whose reply was lost is sent again, and then meets itself.
                 found = self._get(key)
                 if found and found[0] == body:
-                    return {"ETag": found[1]}
+                    return found[1]
+                if found and found[0] in self._unsure:
+                    self._unsure.clear()
+                    return self._put(key, body, {"IfMatch": found[1]})
                 raise RecordFailed(
                     "another process wrote it meanwhile",
                     where=f"s3://{self._bucket}/{key}",
                     remedy="see `invoke release.history` for who releases now",
                 ) from None
+            self._unsure.add(body)
             raise self._failed(error, "written") from None
 
     def _failed(self, error: Exception, verb: str) -> RecordFailed:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from gli_tasks.aws import Aws
+from gli_tasks.aws import Aws, as_gli_error
 from gli_tasks.console import Console
 from gli_tasks.edge import operator_name
-from gli_tasks.errors import GliError, NotRestored, Refused
+from gli_tasks.errors import GliError, Interrupted, NotRestored, RecordFailed, Refused
+from gli_tasks.git.repository import has_commit
 from gli_tasks.lock import Holder, Lock, held
 from gli_tasks.release.journal import Journal
-from gli_tasks.release.pipeline import flat, put_back
-from gli_tasks.release.plan import OpenFacts, StepKind, already_done, choose_open
-from gli_tasks.release.progress import progress_for
-from gli_tasks.release.record import Outcome, Record, StepOutcome, StepRecord
+from gli_tasks.release.pipeline import flat, kinds_of, put_back
+from gli_tasks.release.plan import OpenFacts, already_done, choose_open
+from gli_tasks.release.progress import LineProgress, progress_for
+from gli_tasks.release.record import Failure, Outcome, Record, StepOutcome
 from gli_tasks.release.rollback import STEPS_BACK
 from gli_tasks.release.run import Run, timestamp
-from gli_tasks.release.start import Ended, carry_out, pipeline_of
+from gli_tasks.release.start import Ended, carry_out, half_done, pipeline_of
 from gli_tasks.release.steps import STEPS
+from gli_tasks.release.steps.rollout import undo_foreseen
 from gli_tasks.settings import LoadedSettings, Settings
 from gli_tasks.settings.model import Pipeline
 from gli_tasks.source import read_source
@@ -27,23 +30,40 @@ from gli_tasks.source import read_source
 _RECORDS_LOOKED_AT = 50
 
 
+@contextmanager
+def _nothing_done_yet() -> Iterator[None]:
+    """Let no error before the first act say that the old version serves: how the release stands is as it was."""
+    try:
+        yield
+    except Exception as error:
+        known = as_gli_error(error)
+        if known is None or known.exit_code != 1:
+            raise
+        remedy = "; ".join(filter(None, (known.remedy, "the release stands as it stood: try again")))
+        raise Refused(known.what, where=known.where, remedy=remedy) from error
+
+
 def find_open(settings: Settings, aws: Aws, wanted: str) -> Record:
-    """Return the release that can go on or be given up. Raises Refused where there is none."""
-    journal = Journal(aws.client("s3"), settings.state.bucket)
-    records = journal.newest(_RECORDS_LOOKED_AT if wanted else 1)
-    current = journal.current_id() if records and records[0].outcome is Outcome.HEALTHY else ""
+    """Return the release that can go on or be given up. Raises Refused where there is none, or nobody can tell."""
+    with _nothing_done_yet():
+        journal = Journal(aws.client("s3"), settings.state.bucket)
+        records = journal.newest(_RECORDS_LOOKED_AT if wanted else 1)
+        current = journal.current_id() if records and records[0].outcome is Outcome.HEALTHY else ""
     facts = [OpenFacts(record.id, _standing(record), record.id == current) for record in records]
     chosen = choose_open(facts, wanted)
     return next(record for record in records if record.id == chosen)
 
 
+def _standing(record: Record) -> str:
+    return "not put back" if half_done(record).not_put_back else str(record.outcome)
+
+
 def steps_left(settings: Settings, record: Record) -> tuple[str, ...]:
     """Return the steps that a resumed release would do, in their order; none where its undo is what is left."""
-    if failed_step(record) is not None:
+    if undo_left(record) is not None and record.undoing != Outcome.INTERRUPTED:
         return ()
     names = flat(_pipeline(settings, record))
-    kinds = {name: StepKind(STEPS[name].looks, STEPS[name].local, STEPS[name].takes_local) for name in names}
-    done = already_done(kinds, [one.name for one in record.steps if one.outcome is StepOutcome.DONE])
+    done = already_done(kinds_of(names, STEPS), [one.name for one in record.steps if one.outcome is StepOutcome.DONE])
     return tuple(name for name in names if name not in done)
 
 
@@ -53,21 +73,26 @@ def undos_left(record: Record) -> tuple[str, ...]:
     return tuple(name for name in reversed(begun) if name in STEPS and STEPS[name].undo is not None)
 
 
-def _standing(record: Record) -> str:
-    return "not put back" if _not_undone(record) is not None else str(record.outcome)
+def plan_of_abort(loaded: LoadedSettings, console: Console, record: Record) -> tuple[str, ...]:
+    """Return what giving the release up would change, one sentence each; reads only."""
+    settings = loaded.settings
+    aws = Aws(settings.aws.region, settings.aws.account)
+    journal = Journal(aws.client("s3"), settings.state.bucket)
+    run = Run(settings, aws, console, LineProgress(console), journal, record, datetime.fromisoformat(record.started_at))
+    left = undos_left(record)
+    services = undo_foreseen(run) if "ecs.update" in left else ()
+    return (*(f"undo {step}" for step in left if step != "ecs.update"), *services)
 
 
-def _not_undone(record: Record) -> StepRecord | None:
-    return next((one for one in record.steps if one.outcome is StepOutcome.NOT_UNDONE), None)
-
-
-def failed_step(record: Record) -> StepRecord | None:
-    """Return the step after which the old version is still to be put back: the release failed in it, and then was cut
-    off or could not undo what it had done. None where the release can go forward."""
-    if record.outcome is Outcome.RUNNING:
-        failed = next((one for one in record.steps if one.outcome is StepOutcome.FAILED), None)
-        return failed or _not_undone(record)
-    return _not_undone(record)
+def undo_left(record: Record) -> Failure | None:
+    """Return why the old version is still to be put back: the release failed or was given up, and then was cut off or
+    could not undo what it had done. None where the release can go forward."""
+    if record.outcome is Outcome.RUNNING and record.undoing:
+        return record.failure
+    failed = next((one for one in record.steps if one.outcome is StepOutcome.FAILED), None)
+    if record.outcome is Outcome.RUNNING and failed is not None:
+        return Failure(failed.name, failed.detail)
+    return record.failure if half_done(record).not_put_back else None
 
 
 def require_same_sources(settings: Settings, record: Record) -> None:
@@ -75,64 +100,94 @@ def require_same_sources(settings: Settings, record: Record) -> None:
 
     Raises Refused, naming every source that is elsewhere.
     """
-    if not any(STEPS[name].local for name in steps_left(settings, record)):
-        return
-    moved = []
+    left = steps_left(settings, record)
+    wrong = []
     for name, service in settings.services.items():
         recorded = record.services.get(name)
         if recorded is None or not recorded.commit:
             continue
-        found = read_source(service.source)
-        if (found.commit, found.dirty) != (recorded.commit, recorded.dirty):
-            moved.append(f"{name} is at {found.image_tag[:12]}, and the release is of {recorded.commit[:12]}")
-    if moved:
+        if any(STEPS[step].local for step in left):
+            found = read_source(service.source)
+            if (found.commit, found.dirty) != (recorded.commit, recorded.dirty):
+                wrong.append(f"{name} is at {found.image_tag[:12]}, and the release is of {recorded.commit[:12]}")
+        elif "git.tag" in left and settings.git.tag_prefix and not has_commit(service.source, recorded.commit):
+            wrong.append(f"{name}: {service.source} does not hold {recorded.commit[:12]}; fetch it")
+    if wrong:
         raise Refused(
-            f"the sources moved on since {record.id} was cut off:\n" + "\n".join(f"  - {one}" for one in moved),
-            remedy="check those commits out again, or give the release up with `invoke release.abort`",
+            f"the sources are not those that {record.id} is of:\n" + "\n".join(f"  - {one}" for one in wrong),
+            remedy="bring those commits here, or give the release up with `invoke release.abort`",
         )
 
 
 def resume_release(loaded: LoadedSettings, console: Console, wanted: str) -> Ended:
     """Go on with a release, to the end that it would have had; return and raise as ``start_release`` does.
 
-    One that was cut off while the old version was being put back goes on with that.
+    One that was cut off while the old version was being put back goes on with that; one that a person had interrupted
+    then goes forward.
     """
-    settings = loaded.settings
-    aws = Aws(settings.aws.region, settings.aws.account)
-    aws.require_account()
-    found = find_open(settings, aws, wanted)
-    require_same_sources(settings, found)
-    who = operator_name()
-    with _held(aws, settings, found.id, who, console) as lock:
+    settings, aws, release, who = _begun(loaded, wanted)
+    with _held(aws, settings, release, who, console) as lock:
         journal = Journal(aws.client("s3"), settings.state.bucket)
-        before = journal.go_on(found.id)
+        with _nothing_done_yet():
+            # Looked at once more, now that nobody else can change it.
+            require_same_sources(settings, find_open(settings, aws, release))
+            before = journal.go_on(release)
         note = f"{who} at {timestamp()}"
-        record = replace(before, outcome=Outcome.RUNNING, failure=None, ended_at="", resumed=(*before.resumed, note))
-        failed = failed_step(before)
-        pipeline = _pipeline(settings, record)
-        if failed is None:
-            return carry_out(settings, console, aws, journal, record, lock, pipeline, before)
-        error = GliError(f"{failed.detail}\n  (the release was cut off after this, and its undo went on later)")
-        return _give_up(settings, console, aws, journal, record, lock, failed.name, error)
+        record = replace(before, resumed=(*before.resumed, note))
+        failure = undo_left(before)
+        if failure is not None:
+            interrupted = before.undoing == Outcome.INTERRUPTED
+            error = _as_error(failure, interrupted)
+            ended = _put_back(settings, console, aws, journal, record, lock, failure.step, error)
+            if not interrupted or isinstance(ended.error, NotRestored):
+                return ended
+            before = record = ended.record
+        opened = replace(record, outcome=Outcome.RUNNING, failure=None, ended_at="", undoing="")
+        return carry_out(settings, console, aws, journal, opened, lock, _pipeline(settings, opened), before)
+
+
+def _as_error(failure: Failure, interrupted: bool) -> GliError:
+    what = failure.what.splitlines() or ["no reason is on record"]
+    text = "\n".join(line for line in what if not line.startswith("  next: "))
+    if interrupted:
+        return Interrupted(text)
+    return GliError(f"{text}\n  (its undo was cut off, and went on later)", remedy=failure.remedy)
 
 
 def abort_release(loaded: LoadedSettings, console: Console, wanted: str, reason: str) -> Ended:
     """Give a release up: put back what it had changed, and close its record.
 
-    ``error`` of what comes back is None where the old version serves, NotRestored where it could not be put back.
+    ``error`` of what comes back is None where the old version serves and the record says so; NotRestored where it could
+    not be put back, RecordFailed where the record could not be closed.
     """
-    settings = loaded.settings
-    aws = Aws(settings.aws.region, settings.aws.account)
-    aws.require_account()
-    found = find_open(settings, aws, wanted)
-    who = operator_name()
-    with _held(aws, settings, found.id, who, console) as lock:
+    settings, aws, release, who = _begun(loaded, wanted)
+    with _held(aws, settings, release, who, console) as lock:
         journal = Journal(aws.client("s3"), settings.state.bucket)
-        record = journal.go_on(found.id)
+        with _nothing_done_yet():
+            find_open(settings, aws, release)
+            record = journal.go_on(release)
         last = next((one.name for one in reversed(record.steps)), "")
         error = GliError(f"given up by {who}: {reason}")
-        ended = _give_up(settings, console, aws, journal, record, lock, last, error)
-    return ended if isinstance(ended.error, NotRestored) else replace(ended, error=None)
+        ended = _put_back(settings, console, aws, journal, record, lock, last, error)
+        if isinstance(ended.error, NotRestored):
+            return ended
+        closed = journal.read_or_none(release)
+    if closed is None or closed.outcome is Outcome.RUNNING:
+        unclosed = RecordFailed(
+            "the old version serves, and the record could not be closed",
+            where=ended.place,
+            remedy="once S3 answers, `invoke release.abort` again closes it",
+        )
+        return replace(ended, error=unclosed)
+    return replace(ended, error=None)
+
+
+def _begun(loaded: LoadedSettings, wanted: str) -> tuple[Settings, Aws, str, str]:
+    settings = loaded.settings
+    aws = Aws(settings.aws.region, settings.aws.account)
+    with _nothing_done_yet():
+        aws.require_account()
+    return settings, aws, find_open(settings, aws, wanted).id, operator_name()
 
 
 def _held(aws: Aws, settings: Settings, release: str, who: str, console: Console) -> AbstractContextManager[Lock]:
@@ -141,10 +196,10 @@ def _held(aws: Aws, settings: Settings, release: str, who: str, console: Console
     def tell(holder: Holder, left_s: float) -> None:
         console.line(f"waiting up to {left_s:.0f} s for the lease of {holder.who}, who held {release} and is silent")
 
-    return held(aws.client("s3"), settings.state.bucket, release, who, patient=True, on_wait=tell)
+    return held(aws.client("s3"), settings.state.bucket, release, who, patient=True, on_wait=tell, on_left=console.line)
 
 
-def _give_up(
+def _put_back(
     settings: Settings,
     console: Console,
     aws: Aws,

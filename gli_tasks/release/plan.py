@@ -85,17 +85,30 @@ def choose_open(newest_first: Sequence[OpenFacts], wanted: str) -> str:
     )
 
 
-def closing(cut_off: str, begun: Sequence[str], next_release: str) -> str:
-    """Return the sentence that closes the record of a release that was cut off before it changed anything.
+@dataclass(frozen=True, slots=True)
+class HalfDone:
+    """How the newest release on record stands: cut off or not, which of its steps that change something had begun, and
+    which could not be undone."""
 
-    ``begun`` are its steps that change something. Raises Refused where there are any.
-    """
-    if begun:
-        raise Refused(
-            f"the release {cut_off} was cut off in {begun[-1]} and stands half done",
+    id: str
+    cut_off: bool
+    begun: tuple[str, ...]
+    not_put_back: tuple[str, ...]
+
+
+def obstacle_to_begin(newest: HalfDone) -> Refused | None:
+    """Return why no release may begin after this one, or None: what serves now must have been proven once."""
+    if newest.cut_off and newest.begun:
+        return Refused(
+            f"the release {newest.id} was cut off in {newest.begun[-1]} and stands half done",
             remedy="go on with `invoke release.resume`, or put the old version back with `invoke release.abort`",
         )
-    return f"cut off before it changed anything; {next_release} began after it"
+    if newest.not_put_back:
+        return Refused(
+            f"the release {newest.id} could not put back what {', '.join(newest.not_put_back)} had changed",
+            remedy="try once more with `invoke release.abort`, or go back to another with `invoke release.rollback`",
+        )
+    return None
 
 
 def choose_target(newest_first: Sequence[ReleaseFacts], live: Mapping[str, str], wanted: str) -> str:

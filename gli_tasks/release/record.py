@@ -47,6 +47,9 @@ class ServiceRecord:
     task_definition: str = ""
     task_definition_before: str = ""
     deployment: str = ""
+    #: Where it runs, by ECS's names: what is undone must not depend on settings that changed meanwhile.
+    cluster: str = ""
+    service: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class Record:
     #: The release that this one went back to; empty for a release of new commits.
     rollback_to: str = ""
     failure: Failure | None = None
+    #: How the release ends once its undo is done, ``failed`` or ``interrupted``; empty while nothing is being undone.
+    undoing: str = ""
     #: Who took this release up again after it was cut off, and when (ISO 8601), each time.
     resumed: tuple[str, ...] = ()
     #: The newest migration that the database had when this release ended; empty where none is known.

@@ -31,6 +31,15 @@ def find_target(settings: Settings, aws: Aws, wanted: str) -> Record:
     serving = {name: live[one.service].task_definition for name, one in services.items()}
     # One broken record must not be in the way of going back.
     records, _ = Journal(aws.client("s3"), settings.state.bucket).newest_readable(_RECORDS_LOOKED_AT)
+    if (
+        records
+        and records[0].outcome is Outcome.RUNNING
+        and any(one.task_definition_before for one in records[0].services.values())
+    ):
+        raise Refused(
+            f"the release {records[0].id} is under way, or was cut off and stands half done",
+            remedy="put the old version back with `invoke release.abort`, or go on with `invoke release.resume`",
+        )
     chosen = choose_target([_release_facts(record) for record in records], serving, wanted)
     target = next(record for record in records if record.id == chosen)
     recorded = {name: one for name, one in target.services.items() if one.task_definition}

@@ -40,8 +40,11 @@ def _show_record(console: Console, record: Record, place: str) -> None:
     for name, service in record.services.items():
         if service.task_definition:
             before = service.task_definition_before.rsplit("/", 1)[-1] or "?"
-            now = service.task_definition.rsplit("/", 1)[-1] if healthy else before
-            console.answer(f"  {name}: {before} → {now}  {service.commit[:12]}  {service.digest}")
+            now = service.task_definition.rsplit("/", 1)[-1]
+            if healthy:
+                console.answer(f"  {name}: {before} → {now}  {service.commit[:12]}  {service.digest}")
+            else:
+                console.answer(f"  {name}: {before} served before; {now} ({service.commit[:12]}) was released")
         elif service.commit:
             console.answer(f"  {name}: {service.commit[:12]}")
     changed = [one for one in record.services.values() if one.task_definition != one.task_definition_before]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -14,9 +13,9 @@ from gli_tasks.errors import GliError, RecordFailed, Refused
 from gli_tasks.lock import Lock, held
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.pipeline import flat, run_pipeline
-from gli_tasks.release.plan import closing
+from gli_tasks.release.plan import HalfDone, obstacle_to_begin
 from gli_tasks.release.progress import progress_for
-from gli_tasks.release.record import Failure, Outcome, Record, ServiceRecord
+from gli_tasks.release.record import Failure, Outcome, Record, ServiceRecord, StepOutcome
 from gli_tasks.release.rollback import STEPS_BACK, find_target, services_of
 from gli_tasks.release.run import Run, timestamp
 from gli_tasks.release.steps import STEPS
@@ -31,11 +30,6 @@ class Ended:
     record: Record
     error: GliError | None
     place: str
-
-
-def release_id(moment: datetime) -> str:
-    """Return a new release's id: its time in UTC, so that names sort by time, and four digits against a second one."""
-    return f"{moment:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 def pipeline_of(settings: Settings) -> Pipeline:
@@ -70,8 +64,9 @@ def _start(loaded: LoadedSettings, console: Console, pipeline: Pipeline, target:
     # Before the lock is taken, so that what is missing altogether is said without a trace.
     read_services(aws.client("ecs"), settings.ecs.cluster, names)
     started = datetime.now(UTC)
+    journal = Journal(aws.client("s3"), settings.state.bucket)
     record = Record(
-        id=release_id(started),
+        id=_new_id(journal),
         project=settings.project,
         environment=settings.environment,
         who=operator_name(),
@@ -81,9 +76,10 @@ def _start(loaded: LoadedSettings, console: Console, pipeline: Pipeline, target:
         services={name: ServiceRecord() for name in settings.services},
         rollback_to=target,
     )
-    journal = Journal(aws.client("s3"), settings.state.bucket)
-    with held(aws.client("s3"), settings.state.bucket, record.id, record.who) as lock:
-        close_what_was_cut_off(journal, record.id)
+    s3, bucket = aws.client("s3"), settings.state.bucket
+    with held(s3, bucket, record.id, record.who, on_left=console.line) as lock:
+        # By a journal of its own, since each writes one release's record.
+        close_what_was_cut_off(Journal(aws.client("s3"), settings.state.bucket), record)
         require_settled(read_services(aws.client("ecs"), settings.ecs.cluster, names))
         if target:
             # Looked at once more, now that nobody else can change it.
@@ -91,17 +87,46 @@ def _start(loaded: LoadedSettings, console: Console, pipeline: Pipeline, target:
         return carry_out(settings, console, aws, journal, record, lock, pipeline)
 
 
-def close_what_was_cut_off(journal: Journal, next_release: str) -> None:
+def _new_id(journal: Journal) -> str:
+    try:
+        return journal.new_id()
+    except RecordFailed as error:
+        raise Refused(error.what, where=error.where, remedy=error.remedy) from error
+
+
+def half_done(newest: Record) -> HalfDone:
+    """Return what a plan and a new release must know of the release before."""
+    return HalfDone(
+        newest.id,
+        cut_off=newest.outcome is Outcome.RUNNING,
+        begun=tuple(step.name for step in newest.steps if step.name in STEPS and STEPS[step.name].changes),
+        not_put_back=tuple(
+            step.name
+            for step in newest.steps
+            if step.outcome is StepOutcome.NOT_UNDONE and not (step.name in STEPS and STEPS[step.name].tidies)
+        ),
+    )
+
+
+def close_what_was_cut_off(journal: Journal, next_one: Record) -> None:
     """Make sure that no release stands half done: close the record of one that had changed nothing.
 
-    Raises Refused where it had begun to change something, since what serves now was then never proven.
+    Raises Refused where it had begun to change something, since what serves now was then never proven, and where the
+    newest record cannot be read. A rollback begins all the same where an undo failed, or a record is broken: it is the
+    way out.
     """
-    newest = journal.newest(1)
-    if not newest or newest[0].outcome is not Outcome.RUNNING:
+    newest, broken = journal.newest_readable(1)
+    if broken and not next_one.rollback_to:
+        raise Refused(f"how the release before ended is not known: {broken[0].what}", where=broken[0].where)
+    if not newest:
         return
-    cut_off = newest[0]
-    begun = [step.name for step in cut_off.steps if step.name in STEPS and STEPS[step.name].changes]
-    sentence = closing(cut_off.id, begun, next_release)
+    cut_off, state = newest[0], half_done(newest[0])
+    obstacle = obstacle_to_begin(state)
+    if obstacle is not None and not (next_one.rollback_to and not state.cut_off):
+        raise obstacle
+    if not state.cut_off:
+        return
+    sentence = f"cut off before it changed anything; {next_one.id} began after it"
     closed = journal.go_on(cut_off.id)
     failure = Failure(step="", what=sentence)
     journal.write(replace(closed, outcome=Outcome.FAILED, ended_at=timestamp(), failure=failure))
@@ -134,7 +159,10 @@ def carry_out(
         run = Run(settings, aws, console, progress, journal, record, started, lock.require_held, resumed_from, serving)
         aws.guard_changes(lock.require_held)
         aws.tell_changes(run.note_call)
-        run.save()
+        try:
+            run.save()
+        except RecordFailed as refused:
+            raise Refused(refused.what, where=refused.where, remedy=refused.remedy) from refused
         try:
             run_pipeline(run, pipeline, STEPS)
         except GliError as failure:

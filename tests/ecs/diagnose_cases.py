@@ -21,6 +21,12 @@ NO_SECRET = (
 )
 
 
+RUNTIME = (
+    "ResourceInitializationError: failed to create new container runtime task: failed to create shim task: OCI runtime "
+    "create failed: runc create failed: unable to start container process: "
+)
+
+
 def stopped(
     reason: str,
     code: str = "TaskFailedToStart",
@@ -150,6 +156,15 @@ CASES = (
         "execution role",
     ),
     Case(
+        "registry-failed",
+        PULL_PAGE,
+        pull(
+            f"failed to resolve ref {ECR}:v1: unexpected status from HEAD request to https://x: 503 Service Unavailable"
+        ),
+        "the registry failed inside",
+        "Health Dashboard",
+    ),
+    Case(
         "image-unreachable",
         PULL_PAGE,
         pull(
@@ -246,6 +261,22 @@ CASES = (
         "JSON object",
     ),
     Case(
+        "secret-name-malformed",
+        INIT_PAGE,
+        Symptoms(stopped=twice(NO_SECRET + "unexpected ARN format with parameters when trying to retrieve ASM secret")),
+        "cannot read",
+        "valueFrom",
+    ),
+    Case(
+        "secret-missing",
+        INIT_PAGE,
+        Symptoms(
+            stopped=twice(NO_SECRET.replace("secret from asm", "secrets from ssm") + "invalid parameters: /gli/x")
+        ),
+        "does not exist",
+        "create the secret",
+    ),
+    Case(
         "secret-key-refused",
         INIT_PAGE,
         Symptoms(
@@ -294,6 +325,22 @@ CASES = (
         ),
         "does not exist",
         "create the secret",
+    ),
+    Case(
+        "secrets-throttled",
+        INIT_PAGE,
+        Symptoms(stopped=twice(NO_SECRET + f"failed to fetch secret {SECRET}: ThrottlingException: Rate exceeded")),
+        "throttles the calls",
+        "fewer tasks",
+    ),
+    Case(
+        "secrets-service-failed",
+        INIT_PAGE,
+        Symptoms(
+            stopped=twice(NO_SECRET + f"failed to fetch secret {SECRET}: InternalServiceError: An error occurred")
+        ),
+        "failed inside",
+        "release again",
     ),
     Case(
         "secrets-unreachable",
@@ -431,6 +478,16 @@ CASES = (
         ),
         "not found in the image",
         "entryPoint",
+    ),
+    *(
+        Case(cause, "Fargate, as users report it", Symptoms(stopped=twice(wrapper + RUNTIME + words)), said, step)
+        for wrapper in ("", "CannotStartContainerError: ")
+        for cause, words, said, step in (
+            ("command-not-found", 'exec: "gunicorn": executable file not found in $PATH: unknown', "found", "PATH"),
+            ("command-not-found", 'exec: "/app/start.sh": no such file or directory: unknown', "found", "PATH"),
+            ("command-not-executable", 'exec: "/app/start.sh": permission denied: unknown', "executed", "chmod"),
+            ("exec-format", "exec /app/start: exec format error: unknown", "another platform", "runtimePlatform"),
+        )
     ),
     Case(
         "port-taken",
@@ -666,6 +723,13 @@ CASES = (
         ),
         "no free IP address",
         "subnets",
+    ),
+    Case(
+        "no-storage",
+        STOP_PAGE,
+        Symptoms(stopped=twice("Timeout waiting for EphemeralStorage provisioning to complete.")),
+        "ephemeral storage",
+        "release again",
     ),
     Case(
         "no-instance",

@@ -63,7 +63,7 @@ class BareRuntime:
 
     def start(self, spec: ContainerSpec, write_log: Callable[[str], None]) -> RunningContainer:
         if "absent" in spec.image:
-            raise CannotPullContainer(f"CannotPullContainerError: failed to resolve ref {spec.image}")
+            raise CannotPullContainer(f"CannotPullContainerError: failed to resolve ref {spec.image}: not found")
         container = BareContainer(spec.image, ["sh", "-c", "exit 3"] if "crash" in spec.image else ["sleep", "120"])
         self._containers.append(container)
         return container

@@ -72,6 +72,17 @@ def test_a_rollout_is_followed_to_its_end_and_believed_by_digest(cluster: Cluste
     assert facts.desired == 2
 
 
+def test_a_service_without_tasks_proves_nothing(cluster: Cluster) -> None:
+    ended = followed(cluster, {"api": cluster.create("api", cluster.register(GOOD), 0)})
+    assert ended["api"].progress is Progress.COMPLETED
+    assert ended["api"].sentence == "completed, 0/0 running: no task runs, so nothing is proven"
+    require_completed(cluster.ecs, "main", ended, {}, 20)
+    with pytest.raises(RolloutFailed) as caught:
+        require_completed(cluster.ecs, "main", ended, {"api": Expected("api", GOOD.partition("@")[2])}, 20)
+    assert caught.value.what == "api: no task runs, so nothing is proven (its desired count is 0)"
+    assert caught.value.remedy == "scale it first (`invoke ecs.scale -s api --count 1`), then start again"
+
+
 def test_what_runs_already_is_left_alone(cluster: Cluster) -> None:
     definition = serving(cluster)
     before = read_services(cluster.ecs, "main", ["api"])["api"]

@@ -17,14 +17,18 @@ from gli_tasks.ecs.diagnose import (
     Symptoms,
     TargetFacts,
     diagnose,
+    enough_to_give_up,
     is_trouble,
     repeated_failure,
 )
 from gli_tasks.ecs.plan import Balanced, Deployment, Event, ServiceFacts, TaskFacts
 from tests.ecs.diagnose_cases import (
     CASES,
+    ECR,
     ELB_FAILED,
     EXITED,
+    NO_SECRET,
+    RUNTIME,
     TARGET_GROUP,
     Case,
     crashed,
@@ -98,6 +102,42 @@ def test_a_crash_is_no_health_check_though_its_target_is_ill_too() -> None:
     assert "api exited with 1" in diagnose(replace(ill, stopped=crashed(1))).cause
 
 
+@pytest.mark.parametrize(
+    ("status", "line"),
+    [("503", "workers:12 ready redis://cache:6379"), ("404", "metrics listening on port 9090")],
+)
+def test_a_target_that_answers_listens_where_it_is_asked(status: str, line: str) -> None:
+    words = f"Health checks failed with these codes: [{status}]"
+    found = diagnose(failed_checks("Target.ResponseCodeMismatch", words, log=(line,)))
+    assert f"answers them with {status}" in found.cause
+    own = diagnose(failed_checks("Elb.InternalError", "Health checks failed due to an internal error", log=(line,)))
+    assert "Elb.InternalError" in own.cause
+
+
+@pytest.mark.parametrize(
+    ("line", "port"),
+    [
+        ("ready: connected to redis://cache:6379", ""),
+        ("ready: connected to redis://:hidden@localhost:6379/0", ""),
+        ("started with database db-1.internal:5432", ""),
+        ("server ready, upstream https://api.example.com:8443/v1", ""),
+        ("Listening at: http://0.0.0.0:3000 (1)", "3000"),
+        ("ready - started server on 0.0.0.0:3000, url: http://localhost:3000", "3000"),
+        ("running on http://[::]:3000", "3000"),
+        ("ready on localhost:3000", "3000"),
+        ("listening on *:3000, cache at redis://cache:6379", "3000"),
+        ("server started on :3000", "3000"),
+        ("listening port:3000", "3000"),
+        ("listening:3000", "3000"),
+        ("Started on 10.0.1.5:3000", "3000"),
+    ],
+)
+def test_only_the_ports_that_the_program_itself_opens_count(line: str, port: str) -> None:
+    found = diagnose(failed_checks("Target.Timeout", "Request timed out", log=(line,)))
+    assert (cause_of(found.cause) == "port-mismatch") is bool(port)
+    assert f"listens on port {port}," in found.cause or not port
+
+
 def test_a_target_alone_explains_a_rollout_that_is_only_late() -> None:
     late = replace(failed_checks("Target.Timeout", "Request timed out"), stopped=(), events=())
     assert "Target.Timeout" in diagnose(late).cause
@@ -159,7 +199,11 @@ def test_the_evidence_holds_what_the_cause_is_made_of() -> None:
             ),
             True,
         ),
-        (twice("Something new", "TaskFailedToStart"), True),
+        (twice("Task failed to start", "TaskFailedToStart", {}, RUNTIME + "exec: x: executable file not found"), True),
+        (twice(NO_SECRET + "unexpected ARN format with parameters when trying to retrieve ASM secret"), True),
+        (twice(NO_SECRET + "invalid parameters: /gli/x"), True),
+        (twice("Something new", "TaskFailedToStart"), False),
+        (twice("Something new", "EssentialContainerExited"), True),
         (twice("Something new", "ServiceSchedulerInitiated"), False),
         (twice("Scaling activity initiated by (deployment ecs-svc/2)", "ServiceSchedulerInitiated", {"api": 0}), False),
         (twice("Task stopped by user", "UserInitiated", {"api": 143}), False),
@@ -169,9 +213,79 @@ def test_the_evidence_holds_what_the_cause_is_made_of() -> None:
     ],
 )
 def test_two_of_one_kind_are_a_repetition_and_one_is_an_accident(tasks: tuple[TaskFacts, ...], repeated: bool) -> None:
-    assert (len(repeated_failure(tasks, 2)) >= 2) is repeated
-    assert repeated_failure(tasks, 0) == ()
-    assert repeated_failure(tasks, 3) == ()
+    assert (len(repeated_failure(Symptoms(stopped=tasks), 2)) >= 2) is repeated
+    assert repeated_failure(Symptoms(stopped=tasks), 0) == ()
+    assert repeated_failure(Symptoms(stopped=tasks), 3) == ()
+
+
+NOT_OURS = (
+    ("image-unreachable", pull(f'failed to do request: Head "https://{ECR}/v2/x": dial tcp 1.2.3.4:443: i/o timeout')),
+    (
+        "registry-failed",
+        pull(f"failed to resolve ref x: unexpected status from HEAD request to https://{ECR}: 503 Service Unavailable"),
+    ),
+    ("registry-failed", pull("failed to resolve ref x: 500 Internal Server Error")),
+    ("registry-failed", pull("failed to copy: httpReadSeeker: failed open: unexpected status code: 502 Bad Gateway")),
+    ("image-layers", pull("failed to copy: httpReadSeeker: failed open: dial tcp 1.2.3.4:443: i/o timeout")),
+    ("image-rate-limit", pull("unexpected status code 429 Too Many Requests - toomanyrequests: slow down")),
+    ("image-rate-limit", pull("failed to resolve ref x: ThrottlingException: Rate exceeded")),
+    ("image-unpullable", pull("something that AWS has not written before")),
+    (
+        "secrets-unreachable",
+        "ResourceInitializationError: unable to pull secrets or registry auth: unable to retrieve ecr registry auth: "
+        'RequestError: send request failed caused by: Post "https://api.ecr.x/": dial tcp 1.2.3.4:443: i/o timeout',
+    ),
+    (
+        "secrets-unreachable",
+        NO_SECRET + "There is a connection issue between the task and AWS Secrets Manager. operation error Secrets "
+        "Manager: GetSecretValue, https response error StatusCode: 0, RequestID: , canceled, context deadline exceeded",
+    ),
+    ("secrets-unreachable", "ResourceInitializationError: failed to validate logger args: : signal: killed"),
+    ("secrets-throttled", NO_SECRET + "failed to fetch secret x: ThrottlingException: Rate exceeded"),
+    (
+        "secrets-service-failed",
+        NO_SECRET + "failed to fetch secret x: InternalServiceError: An error occurred on the server side",
+    ),
+    ("secrets-service-failed", NO_SECRET + "https response error StatusCode: 503, RequestID: x"),
+    ("volume", "ResourceInitializationError: failed to invoke EFS utils commands: mount.nfs4: Connection timed out"),
+    ("initialization", "ResourceInitializationError: failed to initialize something new"),
+    (
+        "throttled",
+        "Unexpected EC2 error while attempting to Create Network Interface in subnet 'subnet-0': RequestLimitExceeded",
+    ),
+    ("no-storage", "Timeout waiting for EphemeralStorage provisioning to complete."),
+    ("aws-internal", "Timeout waiting for agent"),
+    ("aws-internal", "Internal error"),
+    ("runtime-timeout", "ContainerRuntimeTimeoutError: Could not transition to running; timed out after waiting 1m"),
+    ("cannot-start", "CannotInspectContainerError: something that AWS has not written before"),
+    ("balancer-error", failed_checks("Elb.InternalError", "Health checks failed due to an internal error")),
+    ("", "Something that AWS has not written before"),
+)
+
+
+@pytest.mark.parametrize(("cause", "seen"), NOT_OURS)
+def test_what_is_no_fault_of_the_version_never_ends_a_rollout_early(cause: str, seen: Symptoms | str) -> None:
+    symptoms = seen if isinstance(seen, Symptoms) else Symptoms(stopped=twice(seen))
+    assert repeated_failure(symptoms, 2) == ()
+    found = diagnose(symptoms)
+    assert cause_of(found.cause) == cause
+    assert symptoms.stopped[0].stopped_reason in "".join(found.evidence)
+    # A fault of the version beside it speaks first.
+    assert repeated_failure(replace(symptoms, stopped=(*symptoms.stopped, *crashed(1))), 2) == crashed(1)
+
+
+def test_a_balancers_own_error_is_told_from_the_versions_by_the_targets() -> None:
+    ill = failed_checks("Elb.InternalError", "Health checks failed due to an internal error")
+    assert repeated_failure(replace(ill, targets=(), events=()), 2)
+    wrong = failed_checks("Target.ResponseCodeMismatch", "Health checks failed with these codes: [503]")
+    assert repeated_failure(wrong, 2)
+
+
+@pytest.mark.parametrize(
+    ("desired", "enough"), [(0, 2), (1, 2), (2, 2), (20, 2), (21, 3), (30, 3), (95, 10), (100, 10), (5_000, 10)]
+)
+def test_a_large_service_needs_more_than_two(desired: int, enough: int) -> None:
+    assert enough_to_give_up(desired) == enough
 
 
 BEGUN = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -281,7 +395,7 @@ def test_no_symptoms_leave_a_rollout_without_a_cause(symptoms: Symptoms) -> None
     assert found.cause.strip().lower() != "timed out"
     assert found.next_step.strip()
     assert all(line.strip() for line in found.evidence)
-    repeated = repeated_failure(symptoms.stopped, 2)
+    repeated = repeated_failure(symptoms, 2)
     assert all(task in symptoms.stopped for task in repeated)
 
 

@@ -10,14 +10,19 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.parsers import ResponseParserError
 
 from gli_tasks.ecs.deploy import require_completed, restore
 from gli_tasks.ecs.evidence import masked_line
 from gli_tasks.ecs.plan import Judgement, Progress
-from gli_tasks.ecs.services import read_services
+from gli_tasks.ecs.services import is_passing, read_services
 from gli_tasks.errors import RolloutFailed
 from tests.ecs.evidence_parts import Cloud, small_cloud
 from tests.ecs.rollout_parts import ignore
+from tests.floor_fixtures import aws_server
+from tests.floor_parts import AwsServer
+
+__all__ = ["aws_server"]
 
 
 @pytest.fixture
@@ -225,6 +230,34 @@ def test_what_may_not_be_read_is_named_and_stands_in_nobodys_way(cloud: Cloud) -
     text = str(failure_of(cloud, ended))
     assert "api: the new version's container crashes: api exited with 1\n" in text
     assert "not read: the log: AWS cannot be reached" in text
+
+
+CUT_OFF = '<DescribeTargetHealthResponse xmlns="x"><DescribeTargetHealthResult><TargetHealthDescr'
+
+
+def test_a_cut_off_answer_on_targets_ends_no_rollout(cloud: Cloud, aws_server: AwsServer) -> None:
+    aws_server.answers_with(200, CUT_OFF)
+    elbv2 = boto3.client(
+        "elbv2",
+        region_name="ap-northeast-2",
+        endpoint_url=aws_server.url,
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    cloud.serving()
+    started = cloud.update(cloud.register("answer", "503"))
+    ended = cloud.follow(
+        {"api": started.deployment_id}, client=lambda name: elbv2 if name == "elbv2" else cloud.client(name)
+    )
+    assert aws_server.asked > 0
+    assert ended["api"].progress is Progress.FAILED
+    text = str(failure_of(cloud, ended))
+    assert "Task failed ELB health checks in (target-group " in text
+    assert "not read: the targets' health: AWS's answer was cut off" in text
+
+
+def test_a_cut_off_poll_is_asked_again() -> None:
+    assert is_passing(ResponseParserError("Unable to parse response"))
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,11 @@ def service(*deployments: Deployment) -> ServiceFacts:
         (service(deployment(running=2)), Progress.RUNNING, "2/2 running"),
         (service(deployment(state="COMPLETED", running=1)), Progress.RUNNING, "1/2 running"),
         (service(deployment(state="COMPLETED", pending=1)), Progress.RUNNING, "1 starting"),
-        (service(deployment(state="COMPLETED", desired=0, running=0)), Progress.COMPLETED, "completed, 0/0 running"),
+        (
+            service(deployment(state="COMPLETED", desired=0, running=0)),
+            Progress.COMPLETED,
+            "completed, 0/0 running: no task runs, so nothing is proven",
+        ),
         (service(deployment(failed_tasks=3)), Progress.RUNNING, "3 failed"),
         (
             service(deployment(), deployment(OTHER, "ACTIVE", "COMPLETED", running=1)),

@@ -13,7 +13,7 @@ from tests.end_to_end.conftest import Rehearsed, Started, invoke, traces, wait_u
 
 pytestmark = pytest.mark.end_to_end
 
-#: How a failed release leaves the rollout's order on record.
+#: How a failed release leaves the rollout's order on record; one that could not be ended says what was last written.
 UNDONE, UNTOUCHED = "undone", None
 #: The part of the matrix that is rehearsed with every change; `invoke rehearse.faults` rehearses all of it. For each
 #: fault: exit code, which version serves, the record's outcome, and what the record says of ecs.update.
@@ -26,7 +26,7 @@ SELECTION: dict[str, tuple[int, str, str, str | None]] = {
     "secret-missing": (1, "old", "failed", UNTOUCHED),
     "secret-lost-meanwhile": (1, "old", "failed", UNDONE),
     "registry-down-mid-push": (1, "old", "failed", UNTOUCHED),
-    "s3-down-for-the-record": (1, "old", "running", UNTOUCHED),
+    "s3-down-for-the-record": (1, "old", "running", "done"),
     "s3-down-for-the-lock": (0, "new", "healthy", "done"),
     "slack-down": (0, "new", "healthy", "done"),
     "disk-full": (1, "old", "failed", UNTOUCHED),
@@ -36,6 +36,7 @@ SELECTION: dict[str, tuple[int, str, str, str | None]] = {
     "aws-5xx": (0, "new", "healthy", "done"),
     "aws-connection-reset": (0, "new", "healthy", "done"),
     "aws-lost-reply": (0, "new", "healthy", "done"),
+    "aws-truncated-answer": (0, "new", "healthy", "done"),
     "aws-truncated-answer:ecr.PutImage": (0, "new", "healthy", "done"),
     "aws-truncated-answer:ecs.RegisterTaskDefinition": (0, "new", "healthy", "done"),
     "aws-truncated-answer:ecs.UpdateService": (0, "new", "healthy", "done"),

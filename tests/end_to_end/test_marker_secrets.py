@@ -15,6 +15,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -127,27 +128,36 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
 
 def _run_all(twin: Twin) -> None:
     prod = ("-e", "prod")
+    told = ("notify.send", *prod, "--yes")
+    opened = f"https://hooks.slack.com/services/T0/B0/{draw()}"
     twin.commit("1.1.0")
     twin.run("plan", "release.plan", *prod)
     twin.run("release", "release.prod", "--yes")
-    twin.run("status", "release.status", *prod, "--json")
-    twin.run("settings", "config.show", *prod, DEPLOY_TOKEN=draw())
-    twin.run("verify", "ecs.verify", *prod, "--json")
-    twin.run("diff", "ecs.diff", *prod)
-    twin.run("register", "ecs.register", *prod, "--plan")
-    twin.run("one-off", "ecs.run", *prod, "-s", "api", "--yes", "--command", "python3 -c 'print(41 + 1)'")
-    twin.run("logs", "ecs.logs", *prod)
-    twin.run("news", "notify.send", *prod, "--yes")
-    twin.run("news with all of Invoke's debugging", "-d", "notify.send", *prod, "--yes")
-    # What goes wrong, and could tell more than it should.
-    opened = f"https://hooks.slack.com/services/T0/B0/{draw()}"
-    twin.run("a webhook in the open", "notify.send", *prod, "--yes", SLACK_WEBHOOK=opened)
-    twin.run("an unknown key", "notify.send", *prod, "--yes", SLACK_WEBHOOK=f"aws-sm:{SLACK}#nope")
-    # The secret as a whole is no address, and httpx quotes what is none.
-    twin.run("a secret that is no address", "notify.send", *prod, "--yes", SLACK_WEBHOOK=f"aws-sm:{DATABASE}")
-    twin.run("no address behind a key", "notify.send", *prod, "--yes", SLACK_WEBHOOK=f"aws-sm:{DATABASE}#password")
-    twin.run("keys that the secret lacks", "ecs.verify", *prod, DB_SECRET_ARN=f"{ARN}:{SLACK}")
-    twin.run("a password in the open", "config.show", *prod, FRONTEND_BASE_URL=f"https://app:{draw()}@glibiz.com")
+    with ThreadPoolExecutor(3) as pool:
+        for name, words, variables in (
+            ("status", ("release.status", *prod, "--json"), {}),
+            ("settings", ("config.show", *prod), {"DEPLOY_TOKEN": draw()}),
+            ("verify", ("ecs.verify", *prod, "--json"), {}),
+            ("diff", ("ecs.diff", *prod), {}),
+            ("register", ("ecs.register", *prod, "--plan"), {}),
+            ("one-off", ("ecs.run", *prod, "-s", "api", "--yes", "--command", "python3 -c 'print(41 + 1)'"), {}),
+            ("logs", ("ecs.logs", *prod), {}),
+            ("news", told, {}),
+            ("news with all of Invoke's debugging", ("-d", *told), {}),
+            # What goes wrong, and could tell more than it should.
+            ("a webhook in the open", told, {"SLACK_WEBHOOK": opened}),
+            ("an unknown key", told, {"SLACK_WEBHOOK": f"aws-sm:{SLACK}#nope"}),
+            # The secret as a whole is no address, and httpx quotes what is none.
+            ("a secret that is no address", told, {"SLACK_WEBHOOK": f"aws-sm:{DATABASE}"}),
+            ("no address behind a key", told, {"SLACK_WEBHOOK": f"aws-sm:{DATABASE}#password"}),
+            ("keys that the secret lacks", ("ecs.verify", *prod), {"DB_SECRET_ARN": f"{ARN}:{SLACK}"}),
+            (
+                "a password in the open",
+                ("config.show", *prod),
+                {"FRONTEND_BASE_URL": f"https://app:{draw()}@glibiz.com"},
+            ),
+        ):
+            pool.submit(twin.run, name, *words, **variables)
     twin.commit("2.0.0", FAULTS="CRASH_AT_START=1\n")
     twin.run("a failing release", "release.prod", "--yes", "--json")
 
@@ -161,6 +171,7 @@ def test_every_task_ended_as_it_should(twin: Twin) -> None:
         "a password in the open": 2,
         "a failing release": 1,
     }
+    assert len(twin.ended) == 18
     assert twin.ended == {name: bad.get(name, 0) for name in twin.ended}, twin.said
     assert "42" in twin.said["one-off, standard output"] + twin.said["one-off, standard error"]
     assert "Slack was told" in twin.said["news, standard output"]

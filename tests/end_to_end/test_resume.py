@@ -131,10 +131,11 @@ class Twin:
             answer = client.get(f"https://{address}/", headers={"Host": HOST}, extensions={"sni_hostname": HOST})
         return answer.headers["X-App-Version"]
 
-    def kill_at(self, text: str) -> str:
-        """Release, and kill the process with all its children when it says this; return what it had said."""
+    def kill_at(self, text: str, *words: str) -> str:
+        """Release, or do something else, and kill the process with all its children when it says this; return what it
+        had said."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "invoke", "release.prod", *PROJECT, "--yes"],
+            [sys.executable, "-m", "invoke", *(words or ("release.prod",)), *PROJECT, "--yes"],
             cwd=ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -242,3 +243,110 @@ def test_a_killed_release_is_given_up_and_the_old_version_serves(
     nothing = twin.invoke("release.resume", "-e", "prod", "--yes")
     assert nothing.returncode == 2
     assert "nothing to go on with" in nothing.stderr
+
+
+def unlock(twin: Twin) -> None:
+    freed = twin.invoke("release.unlock", "-e", "prod", "--yes", "--reason", "killed by a test")
+    assert freed.returncode == 0, freed.stderr
+
+
+def test_one_that_was_killed_before_it_changed_anything_is_in_nobody_s_way(
+    twin: Twin, undisturbed: dict[str, Any]
+) -> None:
+    twin.commit()
+    twin.kill_at(moment("build.check begins"))
+    unlock(twin)
+    planned = twin.invoke("release.plan", "-e", "prod")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    done = twin.invoke("release.prod", "--yes", "--json")
+    assert done.returncode == 0, done.stderr
+    history = json.loads(twin.invoke("release.history", "-e", "prod", "--json", "--limit", "2").stdout)
+    assert [one["outcome"] for one in history] == ["healthy", "failed"]
+    assert "cut off before it changed anything" in history[1]["failure"]["what"]
+
+
+def test_a_release_goes_on_from_another_machine(twin: Twin, undisturbed: dict[str, Any], tmp_path: Path) -> None:
+    version, _ = twin.commit()
+    twin.kill_at(moment("ecs.wait begins"))
+    unlock(twin)
+    elsewhere = dict(twin.environment)
+    for name in ("api", "web"):
+        remote = subprocess.run(
+            ["git", "remote", "get-url", "origin"], cwd=twin.source(name), capture_output=True, text=True, check=True
+        )
+        branch = subprocess.run(
+            ["git", "branch", "--show-current"], cwd=twin.source(name), capture_output=True, text=True, check=True
+        )
+        words = ["git", "clone", "-q", "-b", branch.stdout.strip(), remote.stdout.strip(), str(tmp_path / name)]
+        subprocess.run(words, check=True)
+        elsewhere[f"{name.upper()}_SOURCE"] = str(tmp_path / name)
+    done = invoke("release.resume", "-e", "prod", "--yes", *PROJECT, environment=elsewhere)
+    assert done.returncode == 0, done.stderr
+    state = twin.state()
+    assert (state["version"], state["tags at the commit"]) == (version, undisturbed["tags at the commit"])
+
+
+def test_what_somebody_else_put_there_is_not_overwritten(twin: Twin, undisturbed: dict[str, Any]) -> None:
+    before = twin.state()
+    twin.commit()
+    twin.kill_at(moment("ecs.wait begins"))
+    unlock(twin)
+    ecs = twin.client("ecs")
+    definition = ecs.describe_task_definition(taskDefinition=f"{SERVICE}:{before['revision']}")["taskDefinition"]
+    kept = {key: definition[key] for key in ("family", "networkMode", "containerDefinitions", "cpu", "memory")}
+    roles = {key: definition[key] for key in ("executionRoleArn", "taskRoleArn") if key in definition}
+    kept["containerDefinitions"][0]["environment"].append({"name": "HOTFIX", "value": "1"})
+    made = ecs.register_task_definition(**kept, **roles, requiresCompatibilities=["FARGATE"])["taskDefinition"]
+    ecs.update_service(cluster="greenflow-prod", service=SERVICE, taskDefinition=made["taskDefinitionArn"])
+    ecs.get_waiter("services_stable").wait(
+        cluster="greenflow-prod", services=[SERVICE], WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+    )
+    hotfix = made["taskDefinitionArn"].rsplit("/", 1)[-1]
+    planned = twin.invoke("release.abort", "-e", "prod", "--plan")
+    assert f"leave {SERVICE} alone: it runs {hotfix}" in planned.stdout
+    done = twin.invoke("release.abort", "-e", "prod", "--yes", "--reason", "a hotfix serves")
+    assert done.returncode == 5, done.stderr
+    assert f"{SERVICE} runs {hotfix}" in done.stderr
+    # Nothing begins over it, but for the way back.
+    refused = twin.invoke("release.prod", "--yes")
+    assert (refused.returncode, "could not put back" in refused.stderr) == (2, True)
+    back = twin.invoke("release.rollback", "-e", "prod", "--yes")
+    assert back.returncode == 0, back.stderr
+    assert twin.state()["version"] == before["version"]
+
+
+def test_an_undo_that_was_killed_goes_on(twin: Twin, undisturbed: dict[str, Any]) -> None:
+    before = twin.state()
+    twin.commit()
+    twin.kill_at(moment("ecs.wait begins"))
+    unlock(twin)
+    twin.kill_at(f"back: {SERVICE}", "release.abort", "-e", "prod", "--reason", "not today")
+    unlock(twin)
+    done = twin.invoke("release.resume", "-e", "prod", "--yes", "--json")
+    assert done.returncode == 1, done.stderr
+    assert "given up by" in json.loads(done.stdout)["failure"]["what"]
+    assert twin.state() == before
+
+
+def test_a_release_that_is_under_way_is_neither_resumed_nor_given_up(twin: Twin, undisturbed: dict[str, Any]) -> None:
+    version, _ = twin.commit()
+    release = subprocess.Popen(
+        [sys.executable, "-m", "invoke", "release.prod", *PROJECT, "--yes"],
+        cwd=ROOT,
+        env=twin.environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert release.stderr is not None
+    for line in release.stderr:
+        if moment("ecs.wait begins") in line:
+            break
+    # It waits for the lease of a holder that it takes for dead, and by then the release has ended well.
+    done = twin.invoke("release.abort", "-e", "prod", "--yes", "--reason", "I changed my mind")
+    release.stderr.read()
+    assert release.wait(60) == 0
+    release.stderr.close()
+    assert done.returncode in (2, 3), done.stderr
+    assert twin.state()["version"] == version

@@ -129,7 +129,7 @@ def test_of_two_releases_at_once_one_wins_and_the_other_says_who_holds_it(enviro
     winner, other = sorted(done, key=lambda one: one.returncode)
     assert (winner.returncode, other.returncode) == (0, 3), winner.stderr + other.stderr
     record = json.loads(winner.stdout)
-    assert f"for release {record['id']}" in other.stderr
+    assert f"for {record['id']}" in other.stderr
     assert "holds the environment since" in other.stderr
     # What the winner gave back can be taken at once, and a release with nothing changed makes no new revision.
     again = invoke("release.prod", "--yes", "--json", environment=environment)

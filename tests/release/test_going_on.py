@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from gli_tasks.errors import Refused
 from gli_tasks.release.journal import Journal
 from gli_tasks.release.plan import (
+    HalfDone,
     OpenFacts,
     StepKind,
     TargetFacts,
     already_done,
     choose_open,
-    closing,
+    obstacle_to_begin,
     obstacles,
 )
 from gli_tasks.release.record import Outcome, StepOutcome, StepRecord
@@ -74,11 +75,20 @@ def test_no_other_can(facts: list[OpenFacts], wanted: str, said: str) -> None:
 
 
 def test_a_release_that_changed_something_is_not_closed_by_the_next_one() -> None:
-    assert "cut off before it changed anything; b began" in closing("a", [], "b")
-    with pytest.raises(Refused, match=r"a was cut off in ecs\.update") as caught:
-        closing("a", ["image.push", "ecs.update"], "b")
-    assert "release.resume" in caught.value.remedy
-    assert "release.abort" in caught.value.remedy
+    assert obstacle_to_begin(HalfDone("a", cut_off=True, begun=(), not_put_back=())) is None
+    assert obstacle_to_begin(HalfDone("a", cut_off=False, begun=("ecs.update",), not_put_back=())) is None
+    found = obstacle_to_begin(HalfDone("a", cut_off=True, begun=("image.push", "ecs.update"), not_put_back=()))
+    assert found is not None
+    assert "a was cut off in ecs.update" in found.what
+    assert "release.resume" in found.remedy
+    assert "release.abort" in found.remedy
+
+
+def test_none_begins_over_what_could_not_be_put_back() -> None:
+    found = obstacle_to_begin(HalfDone("a", cut_off=False, begun=("ecs.update",), not_put_back=("ecs.update",)))
+    assert found is not None
+    assert "could not put back what ecs.update had changed" in found.what
+    assert "release.rollback" in found.remedy
 
 
 def test_a_database_that_moved_on_is_in_the_way_of_a_rollback() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gli_tasks.ecs.causes.kinds import EXIT_CODES, RESOLVE, STOPPED, Cause
+from gli_tasks.ecs.causes.kinds import EXIT_CODES, RESOLVE, STOPPED, Cause, Fault
 
 CONTAINER = (
     Cause(
@@ -26,14 +26,15 @@ CONTAINER = (
         EXIT_CODES,
         "the container's command was not found in the image{exited}",
         "check entryPoint and command in the task definition, and the image's ENTRYPOINT, CMD and PATH",
-        text=r"executable file not found|CannotStartContainer.*no such file or directory|\bexited with 127\b",
+        text=r"executable file not found|(CannotStartContainer|runtime task).*no such file or directory|"
+        r"\bexited with 127\b",
     ),
     Cause(
         "command-not-executable",
         EXIT_CODES,
         "the container's command may not be executed{exited}",
         "make the program executable in the image (chmod +x), and check the user that it runs as",
-        text=r"CannotStartContainer.*permission denied|\bexited with 126\b",
+        text=r"(CannotStartContainer|runtime task).*permission denied|\bexited with 126\b",
     ),
     Cause(
         "port-taken",
@@ -97,6 +98,7 @@ CONTAINER = (
         "the container did not start in time (ContainerRuntimeTimeoutError)",
         "check startTimeout, dependsOn and the entry point; then release again",
         text=r"ContainerRuntimeTimeout|DockerTimeoutError|could not transition to (running|created)",
+        fault=Fault.UNKNOWN,
     ),
     Cause(
         "cannot-start",
@@ -104,5 +106,6 @@ CONTAINER = (
         "the container cannot be started",
         "read the runtime's words below; check the command, the user, volumes and ulimits",
         text=r"CannotStartContainer|CannotCreateContainer|CannotInspectContainer",
+        fault=Fault.UNKNOWN,
     ),
 )

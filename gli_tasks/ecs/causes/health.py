@@ -15,15 +15,7 @@ HEALTH = (
         "raise startPeriod",
         text=r"failed container health checks",
     ),
-    Cause(
-        "port-mismatch",
-        TARGETS,
-        "the load balancer's health checks fail: the container listens on port {listens}, and the target group asks "
-        "port {port}",
-        "make the port in the settings, the task definition and the program the same",
-        text=_BALANCER_SAYS_NO,
-        sign=Sign.OTHER_PORT,
-    ),
+    # A target that answers with a status listens where it is asked, whatever other ports the log names.
     Cause(
         "target-answers-wrong",
         TARGETS,
@@ -35,15 +27,6 @@ HEALTH = (
         target=r"these codes: \[(?P<status>[^\]]*)\]|ResponseCodeMismatch(?!.*these codes)",
     ),
     Cause(
-        "target-times-out",
-        TARGETS,
-        "the load balancer's health checks fail: nothing answers on port {port} in time (Target.Timeout)",
-        "let the load balancer's security group in on that port of the tasks' security group; if it is open, the new "
-        "version is too slow to answer its health path",
-        text=_BALANCER_SAYS_NO,
-        target=r"Target\.Timeout|request timed out",
-    ),
-    Cause(
         "balancer-error",
         TARGETS,
         "the load balancer could not make its health checks, by an error of its own (Elb.InternalError)",
@@ -51,6 +34,24 @@ HEALTH = (
         text=_BALANCER_SAYS_NO,
         target=r"Elb\.InternalError|due to an internal error",
         fault=Fault.WORLD,
+    ),
+    Cause(
+        "port-mismatch",
+        TARGETS,
+        "the load balancer's health checks fail: the container listens on port {listens}, and the target group asks "
+        "port {port}",
+        "make the port in the settings, the task definition and the program the same",
+        text=_BALANCER_SAYS_NO,
+        sign=Sign.OTHER_PORT,
+    ),
+    Cause(
+        "target-times-out",
+        TARGETS,
+        "the load balancer's health checks fail: nothing answers on port {port} in time (Target.Timeout)",
+        "let the load balancer's security group in on that port of the tasks' security group; if it is open, the new "
+        "version is too slow to answer its health path",
+        text=_BALANCER_SAYS_NO,
+        target=r"Target\.Timeout|request timed out",
     ),
     Cause(
         "slow-start",

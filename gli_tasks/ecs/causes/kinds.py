@@ -18,10 +18,15 @@ EXIT_CODES = "Why is my Amazon ECS task stopped? (AWS re:Post, common exit codes
 
 
 class Fault(StrEnum):
-    """Whose fault a cause is: of what was released, with its settings, or of the world around it."""
+    """Whose fault a cause is: of what was released, with its settings, or of the world around it; or AWS's words do not
+    tell.
+
+    Only what is ours is the same for every further task, so that no more of them need be waited for.
+    """
 
     OURS = "ours"
     WORLD = "world"
+    UNKNOWN = "unknown"
 
 
 class Sign(StrEnum):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from gli_tasks.ecs.causes.kinds import EVENTS, INITIALIZE, PULL, STOPPED, Cause
+from gli_tasks.ecs.causes.kinds import EVENTS, INITIALIZE, PULL, STOPPED, Cause, Fault
 
 _NO_ROUTE = (
     r"(i/o timeout|request cancell?ed|context (deadline exceeded|cancell?ed)|no such host|connection refused|"
     r"tls handshake timeout|send request failed|dial tcp|network configuration)"
 )
 _DENIED = r"(AccessDenied|not authorized to perform|is not authorized)"
+_THROTTLED = r"(Throttl|TooManyRequests|too many requests|RequestLimitExceeded|rate exceeded|SlowDown)"
+_AWS_FAILED = (
+    r"(Internal(Service|Server)?(Error|Failure|Exception)|internal (service|server) error|Service ?Unavailable|"
+    r"Bad Gateway|Gateway Time-?out|status ?code:? 5\d\d)"
+)
+_SETTING_UP = r"(ResourceInitialization|pull secrets|registry auth|logger args)"
 _CANNOT_PULL = "the image cannot be pulled (CannotPullContainerError): "
 
 IMAGE = (
@@ -25,7 +31,16 @@ IMAGE = (
         PULL,
         _CANNOT_PULL + "the registry's pull rate limit is reached",
         "wait, log in to the registry (repositoryCredentials), or keep the image in ECR",
-        text=r"toomanyrequests|pull rate limit|429 too many requests",
+        text=r"toomanyrequests|pull rate limit|429 too many requests|CannotPullContainer.*" + _THROTTLED,
+        fault=Fault.WORLD,
+    ),
+    Cause(
+        "registry-failed",
+        PULL,
+        _CANNOT_PULL + "the registry failed inside, or its answer did",
+        "release again; if it stays, see the AWS Health Dashboard (ECR, S3), or the registry's own status page",
+        text=r"CannotPullContainer.*" + _AWS_FAILED,
+        fault=Fault.WORLD,
     ),
     Cause(
         "image-disk-full",
@@ -41,6 +56,7 @@ IMAGE = (
         "let the task's subnets reach S3, where ECR keeps layers: a NAT gateway, or a gateway endpoint for S3 whose "
         "policy allows it",
         text=r"CannotPullContainer.*failed to copy",
+        fault=Fault.WORLD,
     ),
     Cause(
         "image-denied",
@@ -58,6 +74,7 @@ IMAGE = (
         "give the subnets a route to the registry: a NAT gateway, a public IP in public subnets, or VPC endpoints "
         "for ECR and S3; and let the security group out to port 443",
         text=r"CannotPullContainer.*" + _NO_ROUTE,
+        fault=Fault.WORLD,
     ),
     Cause(
         "image-not-found",
@@ -72,6 +89,7 @@ IMAGE = (
         _CANNOT_PULL + "read the registry's words below",
         "try the pull by hand (`docker pull` of the image in the task definition)",
         text=r"CannotPullContainer|pull image manifest|failed to pull",
+        fault=Fault.UNKNOWN,
     ),
 )
 
@@ -89,6 +107,13 @@ INITIALIZATION = (
         "a secret whose JSON key the task definition asks for is no JSON",
         "store the secret as a JSON object, or take the key out of valueFrom",
         text=r"unable to retrieve secret.*invalid character",
+    ),
+    Cause(
+        "secret-name-malformed",
+        INITIALIZE,
+        "the task definition names a secret in a way that ECS cannot read",
+        "correct valueFrom in the task definition: arn, then :json-key:version-stage:version-id, all colons there",
+        text=r"unexpected ARN format",
     ),
     Cause(
         "secret-key-refused",
@@ -131,8 +156,24 @@ INITIALIZATION = (
         INITIALIZE,
         "a secret of the task definition does not exist",
         "create the secret, or correct valueFrom in the task definition (name, region, account, version)",
-        text=r"can't find the specified secret|ParameterNotFound|invalid ssm parameters|"
+        text=r"can't find the specified secret|ParameterNotFound|invalid (ssm )?parameters|"
         r"(secret|asm).*ResourceNotFoundException|fetch secret.*ValidationException",
+    ),
+    Cause(
+        "secrets-throttled",
+        INITIALIZE,
+        "AWS throttles the calls that get a task its secrets, its login to ECR or its log stream",
+        "wait and release again; see what else in the account calls the same APIs, and start fewer tasks at once",
+        text=_SETTING_UP + r".*" + _THROTTLED,
+        fault=Fault.WORLD,
+    ),
+    Cause(
+        "secrets-service-failed",
+        INITIALIZE,
+        "Secrets Manager, Parameter Store, ECR or CloudWatch Logs failed inside when the task was set up",
+        "release again; if it stays, see the AWS Health Dashboard",
+        text=_SETTING_UP + r".*" + _AWS_FAILED,
+        fault=Fault.WORLD,
     ),
     Cause(
         "secrets-unreachable",
@@ -140,7 +181,8 @@ INITIALIZATION = (
         "the task cannot reach Secrets Manager, Parameter Store, ECR or CloudWatch Logs from its subnet",
         "give the subnets a NAT gateway or VPC endpoints (secretsmanager, ssm, ecr.api, ecr.dkr, logs), let the "
         "security group out to port 443, and check the VPC's DNS",
-        text=r"(ResourceInitialization|pull secrets|registry auth|logger args).*" + _NO_ROUTE,
+        text=_SETTING_UP + r".*" + _NO_ROUTE + r"|logger args.*signal: killed",
+        fault=Fault.WORLD,
     ),
     Cause(
         "volume",
@@ -148,6 +190,7 @@ INITIALIZATION = (
         "a volume of the task cannot be made or mounted",
         "check the file system, its mount targets in the task's subnets, and port 2049 of their security group",
         text=r"EFS utils|mount\.nfs|CannotCreateVolume",
+        fault=Fault.UNKNOWN,
     ),
     Cause(
         "role-not-assumed",
@@ -157,11 +200,16 @@ INITIALIZATION = (
         "iam:PassRole to whoever releases",
         text=r"unable to assume the (service linked )?role[ :]*'?(?P<role>arn:[^' ),]+)?",
     ),
+)
+
+# Fargate wraps in it what the container runtime says as well, so it comes after what is said of containers.
+UNTOLD = (
     Cause(
         "initialization",
         INITIALIZE,
         "the task's resources cannot be set up (ResourceInitializationError)",
         "read AWS's words below; most often it is a secret, a role or the way to the network",
         text=r"ResourceInitializationError|failed to initialize logging driver",
+        fault=Fault.UNKNOWN,
     ),
 )

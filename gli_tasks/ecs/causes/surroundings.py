@@ -22,6 +22,14 @@ SURROUNDINGS = (
         fault=Fault.WORLD,
     ),
     Cause(
+        "no-storage",
+        STOPPED,
+        "the task's ephemeral storage could not be had in time",
+        "release again; if it stays, see the AWS Health Dashboard",
+        text=r"EphemeralStorage provisioning",
+        fault=Fault.WORLD,
+    ),
+    Cause(
         "no-capacity",
         EVENTS,
         "AWS has no Fargate capacity for the task now",
@@ -59,7 +67,7 @@ SURROUNDINGS = (
         EVENTS,
         "ECS itself is throttled by AWS, and starts no more tasks for now",
         "wait and release again; see what else in the account calls the same APIs",
-        text=r"operations are being throttled",
+        text=r"operations are being throttled|Unexpected EC2 error.*(RequestLimitExceeded|Throttl|rate exceeded)",
         fault=Fault.WORLD,
     ),
     Cause(
@@ -99,7 +107,7 @@ SURROUNDINGS = (
         STOPPED,
         "AWS itself failed inside",
         "release again; if it stays, see the AWS Health Dashboard",
-        text=r"\bInternalError\b|internal service error",
+        text=r"\bInternalError\b|internal service error|^\w*: Internal error\b|Timeout waiting for agent",
         fault=Fault.WORLD,
     ),
 )

@@ -38,9 +38,9 @@ VERSION_FAULTS = (
     ),
     Fault(
         "slow-start-within-grace",
-        "the new version takes 40 s to start; the grace period is 60 s",
+        "the new version takes half a minute to start; the grace period is 60 s",
         Promise(0, Serving.NEW),
-        version={"START_DELAY_S": 40},
+        version={"START_DELAY_S": 30},
     ),
     Fault(
         "slow-start-beyond-grace",

@@ -20,6 +20,6 @@ STEPS: Mapping[str, Step] = {
     "ecs.update": Step(rollout.ecs_update, rollout.ecs_update_foreseen, changes=True, undo=rollout.ecs_update_undo),
     "ecs.wait": Step(rollout.ecs_wait, changes=True, looks=True),
     "health.check": Step(checks.health_check, checks.health_check_foreseen, looks=True),
-    "git.tag": Step(sources.git_tag, sources.git_tag_foreseen, changes=True, undo=sources.git_tag_undo),
+    "git.tag": Step(sources.git_tag, sources.git_tag_foreseen, changes=True, undo=sources.git_tag_undo, tidies=True),
     "notify": Step(checks.notify, checks.notify_foreseen),
 }

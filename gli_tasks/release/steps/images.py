@@ -78,8 +78,10 @@ def image_push_foreseen(run: Run) -> Foreseen:
     """Say which images would be pushed."""
 
     def foresee(name: str, service: EcsService) -> str:
-        if is_present(run, name, service):
-            return ""
+        tag = source_of(run, name, service).image_tag
+        found = _reusable(run, name, service, _content(run, name, service))
+        if found is not None:
+            return "" if tag in found.tags else f"tag {service.repository}@{found.digest[:19]} as {tag[:12]} too"
         return f"push {run.settings.registry.host}/{service.repository}:{run.service(name).image_tag[:12]}"
 
     return _foreseen(run.each(run.settings.ecs_services, foresee))

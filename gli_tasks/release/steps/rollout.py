@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gli_tasks.ecs import deploy
@@ -13,7 +14,7 @@ from gli_tasks.ecs.findings import Finding, Level
 from gli_tasks.ecs.plan import Rolling, ServiceFacts
 from gli_tasks.ecs.services import read_services, require_settled
 from gli_tasks.ecs.verify import Wanted, require_verified, verify
-from gli_tasks.errors import Refused
+from gli_tasks.errors import NotRestored, Refused
 from gli_tasks.release.run import Run
 from gli_tasks.release.steps.images import is_present
 from gli_tasks.release.steps.sources import commit_of
@@ -139,13 +140,15 @@ def ecs_update(run: Run) -> str:
     before = read_services(ecs, cluster, [service.service for service in services.values()])
     cut_off = run.was_cut_off_in("ecs.update")
     require_settled({name: facts for name, facts in before.items() if not (cut_off and _is_ours(run, facts))})
+    _require_tasks(before)
     for name, service in services.items():
         # Known before the call: a call whose answer is lost must be undone as well. And known from before the cut,
         # where there was one: the service may run the new version by now.
         if cut_off and run.service(name).task_definition_before:
             continue
-        known = before[service.service].task_definition
-        run.update(lambda record, name=name, known=known: record.with_service(name, task_definition_before=known))  # type: ignore[misc]
+        place = {"cluster": cluster, "service": service.service}
+        known = {"task_definition_before": before[service.service].task_definition, **place}
+        run.update(lambda record, name=name, known=known: record.with_service(name, **known))  # type: ignore[misc]
     run.save()
     sentences = []
     for name, service in services.items():
@@ -166,6 +169,15 @@ def ecs_update(run: Run) -> str:
         change = f"{_short(started.task_definition_before)} → {_short(started.task_definition)}"
         sentences.append(change if started.changed else f"{service.service} runs it already")
     return ", ".join(sentences)
+
+
+def _require_tasks(services: Mapping[str, ServiceFacts]) -> None:
+    idle = [name for name, facts in services.items() if facts.desired == 0]
+    if idle:
+        raise Refused(
+            f"no task runs of {', '.join(idle)}, so nothing could prove the new version",
+            remedy="start some with `invoke ecs.scale`, then release",
+        )
 
 
 def _is_ours(run: Run, facts: ServiceFacts) -> bool:
@@ -205,6 +217,7 @@ def ecs_update_foreseen(run: Run) -> Foreseen:
             would += [f"{service.service}: {change}" for change in _rolling_changes(run, facts)]
     try:
         require_settled(live)
+        _require_tasks(live)
     except Refused as error:
         return Foreseen(", ".join(stays), tuple(would), (error.what,))
     return Foreseen(", ".join(stays), tuple(would))
@@ -215,23 +228,83 @@ def _rolling_changes(run: Run, facts: ServiceFacts) -> tuple[str, ...]:
     return facts.rolling.changes_to(wanted) if facts.rolling is not None else ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """A service that this release told to run something else, by the record alone."""
+
+    cluster: str
+    started: deploy.Started
+
+
+def _changed(run: Run) -> list[_Changed]:
+    """Return the services that the record says were told to change. Raises NotRestored where it does not say where."""
+    found, unknown = [], []
+    for name, recorded in run.record.services.items():
+        if not recorded.task_definition_before:
+            continue
+        named = run.settings.ecs_services.get(name)
+        service = recorded.service or (named.service if named else "")
+        if not service:
+            unknown.append(name)
+            continue
+        started = deploy.Started(
+            service, recorded.deployment, recorded.task_definition, recorded.task_definition_before
+        )
+        found.append(_Changed(recorded.cluster or run.settings.ecs.cluster, started))
+    if unknown:
+        raise NotRestored(
+            f"the settings no longer say which service {', '.join(unknown)} was",
+            remedy="give the services their old names again in project.toml, then try once more",
+        )
+    return found
+
+
 def ecs_update_undo(run: Run) -> str:
-    """Make every service run again what it ran before. Raises NotRestored."""
-    changed = [
-        deploy.Started(service.service, recorded.deployment, recorded.task_definition, recorded.task_definition_before)
-        for name, service in run.settings.ecs_services.items()
-        if (recorded := run.service(name)).task_definition_before
-    ]
-    confirmed = deploy.restore(
-        run.aws.client("ecs"),
-        run.settings.ecs.cluster,
-        changed,
-        timeout_s=run.settings.rollout.restore_timeout_s,
-        poll_s=run.settings.rollout.poll_s,
-        on_change=lambda name, judgement: run.progress.says("ecs.update", f"back: {name} {judgement.sentence}"),
-        client=run.aws.client,
-    )
+    """Make every service run again what it ran before. Raises NotRestored.
+
+    A service that runs neither this release's version nor the one before is somebody else's by now, and is left alone.
+    """
+    ecs = run.aws.client("ecs")
+    changed = [one for one in _changed(run) if one.started.changed]
+    confirmed: list[str] = []
+    strangers: list[str] = []
+    for cluster in dict.fromkeys(one.cluster for one in changed):
+        here = [one.started for one in changed if one.cluster == cluster]
+        live = read_services(ecs, cluster, [one.service for one in here])
+        others = {one.service for one in here if _runs_anothers(live[one.service], one)}
+        strangers += [f"{name} runs {_short(live[name].task_definition)}" for name in sorted(others)]
+        confirmed += deploy.restore(
+            ecs,
+            cluster,
+            [one for one in here if one.service not in others],
+            timeout_s=run.settings.rollout.restore_timeout_s,
+            poll_s=run.settings.rollout.poll_s,
+            on_change=lambda name, judgement: run.progress.says("ecs.update", f"back: {name} {judgement.sentence}"),
+            client=run.aws.client,
+        )
+    if strangers:
+        raise NotRestored(
+            f"somebody else's version was not overwritten: {', '.join(strangers)}",
+            remedy="decide what shall serve: `invoke ecs.rollback` or `invoke ecs.update` with --task-definition",
+        )
     return "; ".join(confirmed) or "nothing had changed"
+
+
+def _runs_anothers(facts: ServiceFacts, started: deploy.Started) -> bool:
+    return facts.task_definition not in (started.task_definition, started.task_definition_before, "")
+
+
+def undo_foreseen(run: Run) -> tuple[str, ...]:
+    """Return what the undo of `ecs.update` would change, a sentence each service."""
+    would = []
+    for one in _changed(run):
+        name = one.started.service
+        serving = read_services(run.aws.client("ecs"), one.cluster, [name])[name]
+        if _runs_anothers(serving, one.started):
+            would.append(f"leave {name} alone: it runs {_short(serving.task_definition)}, which is somebody else's")
+        elif serving.task_definition != one.started.task_definition_before:
+            would.append(f"{name}: {_short(serving.task_definition)} → {_short(one.started.task_definition_before)}")
+    return tuple(would)
 
 
 def ecs_wait(run: Run) -> str:

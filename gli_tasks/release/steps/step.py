@@ -31,7 +31,8 @@ class Step:
 
     ``act`` and ``undo`` return a sentence for the record and the operator. ``looks`` marks a step that only observes,
     and so is done again when a release is resumed; ``local`` one whose work is on this machine alone, and is done again
-    as long as a step that ``takes_local`` work has not been done.
+    as long as a step that ``takes_local`` work has not been done; one that ``tidies`` has an undo on which nothing
+    depends that serves.
     """
 
     act: Callable[[Run], str]
@@ -41,3 +42,4 @@ class Step:
     looks: bool = False
     local: bool = False
     takes_local: bool = False
+    tidies: bool = False

@@ -113,12 +113,13 @@ def abort(
     require_present(loaded, "aws", "state", "ecs", "services")
     if not reason.strip() and not only_plan:
         raise UsageError("a release is given up for a reason", remedy="add --reason '...'")
-    from gli_tasks.release.open import abort_release, find_open, undos_left
+    from gli_tasks.release.open import abort_release, find_open, plan_of_abort
     from gli_tasks.release.show import show_end, show_open
 
     found = find_open(loaded.settings, aws_for(loaded), release)
     if only_plan:
-        show_planned(console, [f"undo {step}" for step in undos_left(found)] + ["close its record"], json)
+        would = plan_of_abort(loaded, console, found)
+        show_planned(console, [*would, "close its record"], json)
         return
     show_open(console, found, ())
     confirm(console, f"giving up release {found.id}", loaded, yes)

@@ -91,7 +91,7 @@ class LocalRuntime:
         if spec.image.startswith("missing/"):
             raise CannotPullContainer(
                 "CannotPullContainerError: pull image manifest has been retried 1 time(s): "
-                f"failed to resolve ref {spec.image}"
+                f"failed to resolve ref {spec.image}: not found"
             )
         argv = [sys.executable, "-S", "-E", str(self._program), *(spec.command or ())]
         environment = {"PATH": "/usr/bin:/bin", "TASK_ADDRESS": spec.address, **spec.environment}
