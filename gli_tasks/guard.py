@@ -17,8 +17,8 @@ _only_reads = threading.Event()
 _HTTP_READS = frozenset({"GET", "HEAD", "OPTIONS"})
 # What of git looks and leaves everything as it was; and what would make one of these write or start a program.
 _GIT_READS = frozenset(
-    {"branch --show-current", "cat-file", "ls-remote", "ls-tree", "merge-base", "rev-list", "rev-parse", "status"}
-    | {"log", "show", "diff", "tag --list"}
+    {"branch --show-current", "cat-file", "ls-files", "ls-remote", "ls-tree", "merge-base", "rev-list", "rev-parse"}
+    | {"log", "show", "diff", "status", "tag --list"}
 )
 # Git takes any beginning of an option that is no other's.
 _GIT_WAYS_OUT = ("--ou", "--ext", "--te", "--up", "--exe")

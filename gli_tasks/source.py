@@ -39,18 +39,22 @@ NO_OTHER_REPOSITORY: Mapping[str, None] = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What git says of a source folder. ``branch`` is empty where a commit is checked out without one, as CI does."""
+    """What git says of a source folder. ``branch`` is empty where a commit is checked out without one, as CI does.
+
+    ``unwatched_files`` are those that git was told not to look at: whether they changed, it does not say.
+    """
 
     root: str
     commit: str
     branch: str
     subject: str
     changed_files: tuple[str, ...]
+    unwatched_files: tuple[str, ...] = ()
 
     @property
     def dirty(self) -> bool:
-        """Tell whether the folder differs from its commit."""
-        return bool(self.changed_files)
+        """Tell whether the folder differs from its commit, or nobody can tell whether it does."""
+        return bool(self.changed_files or self.unwatched_files)
 
     @property
     def image_tag(self) -> str:
@@ -90,7 +94,13 @@ def read_source(folder: Path) -> Source:
     branch = git(folder, "branch", "--show-current").strip()
     subject = git(folder, "log", "-1", "--format=%s").strip()
     status = git(folder, "status", "--porcelain=v1", "-z", "--untracked-files=normal", "--", ".")
-    return Source(root, commit, branch, subject, _changed_files(status))
+    listed = git(folder, "ls-files", "-v", "-z", "--full-name", "--", ".")
+    return Source(root, commit, branch, subject, _changed_files(status), _unwatched_files(listed))
+
+
+def _unwatched_files(listed: str) -> tuple[str, ...]:
+    """Return the files that ``git ls-files -v`` marks: ``S`` for skip-worktree, small letters for assume-unchanged."""
+    return tuple(entry[2:] for entry in listed.split("\0") if entry[:1] == "S" or entry[:1].islower())
 
 
 def _changed_files(status: str) -> tuple[str, ...]:

@@ -22,8 +22,14 @@ def findings(facts: RepositoryFacts, branch: str, remote: str, subject_prefixes:
     found: list[str] = []
     source = facts.source
     if source.changed_files:
-        shown = ", ".join(source.changed_files[:5]) + (", ..." if len(source.changed_files) > 5 else "")
+        shown = _few(source.changed_files)
         found.append(f"{len(source.changed_files)} files differ from the commit ({shown}); commit or stash them")
+    if source.unwatched_files:
+        found.append(
+            f"git was told not to look at {len(source.unwatched_files)} files ({_few(source.unwatched_files)});"
+            " undo it: `git update-index --no-skip-worktree FILE`, or with `--no-assume-unchanged`, or"
+            " `git sparse-checkout disable`"
+        )
     # A CI job checks a commit out without a branch: there the commit itself must be the branch's head.
     if source.branch and source.branch != branch:
         found.append(f"is on branch {source.branch!r}, and {branch!r} is released here; check it out")
@@ -36,6 +42,10 @@ def findings(facts: RepositoryFacts, branch: str, remote: str, subject_prefixes:
     if subject_prefixes and not source.subject.startswith(tuple(subject_prefixes)):
         found.append(f"its commit message begins with none of {', '.join(subject_prefixes)}: {source.subject!r}")
     return tuple(found)
+
+
+def _few(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:5]) + (", ..." if len(paths) > 5 else "")
 
 
 def tag_name(prefix: str, moment: datetime) -> str:

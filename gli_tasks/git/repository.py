@@ -45,20 +45,25 @@ def remote_tag(folder: Path, remote: str, tag: str) -> str:
     return commits.get(f"refs/tags/{tag}^{{}}") or commits.get(f"refs/tags/{tag}", "")
 
 
-def tag_commit(folder: Path, remote: str, tag: str, commit: str, message: str) -> None:
-    """Make an annotated tag at the commit and push it; nothing is done where the remote has it already.
-
-    Raises CommandFailed where the tag stands at another commit, or the remote does not show it after the push.
-    """
+def needs_tag(folder: Path, remote: str, tag: str, commit: str) -> bool:
+    """Tell whether the remote lacks the tag. Raises CommandFailed where it has it at another commit."""
     present = remote_tag(folder, remote, tag)
-    if present == commit:
-        return
-    if present:
+    if present and present != commit:
         raise CommandFailed(
             f"the tag {tag} is at {present[:12]} on {remote} already, and this release is {commit[:12]}",
             returncode=1,
             where=str(folder),
         )
+    return not present
+
+
+def tag_commit(folder: Path, remote: str, tag: str, commit: str, message: str) -> None:
+    """Make an annotated tag at the commit and push it; nothing is done where the remote has it already.
+
+    Raises CommandFailed where the tag stands at another commit, or the remote does not show it after the push.
+    """
+    if not needs_tag(folder, remote, tag, commit):
+        return
     identity = _identity(folder)
     git(folder, *identity, "tag", "--annotate", "--force", "--message", message, "--", tag, commit)
     git(folder, "push", remote, f"refs/tags/{tag}", timeout_s=120)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import chosen, confirm, flags, operator, pick
+from gli_tasks.edge import chosen, confirm, flags, operator, pick, planning, show_planned
 
 
 @task(help=flags("env", "project", "service", "json"))
@@ -37,19 +37,30 @@ def check(
         raise Refused(f"not ready to be released: {', '.join(bad)}")
 
 
-@task(help=flags("env", "project", "yes", name="the tag (default: <prefix>YYYYMMDD-HHMMSS of now, in UTC)"))
+@task(
+    help=flags(
+        "env", "project", "yes", "json", "plan", name="the tag (default: <prefix>YYYYMMDD-HHMMSS of now, in UTC)"
+    )
+)
 @operator
 def tag(
-    context: Context, env: str | None = None, project: str | None = None, name: str | None = None, yes: bool = False
+    context: Context,
+    env: str | None = None,
+    project: str | None = None,
+    name: str | None = None,
+    yes: bool = False,
+    json: bool = False,
+    plan: bool = False,
 ) -> None:
     """Tag the commit of each service's repository, and push the tag."""
+    planned = planning(plan)
     from datetime import UTC, datetime
     from pathlib import Path
 
     from gli_tasks.console import Console
     from gli_tasks.errors import Refused
     from gli_tasks.git.plan import tag_name
-    from gli_tasks.git.repository import read_repository, tag_commit
+    from gli_tasks.git.repository import needs_tag, read_repository, tag_commit
 
     console = Console()
     loaded = chosen(env, project)
@@ -68,7 +79,19 @@ def tag(
                 remedy="push it first; a tag would publish it",
             )
         commits[facts.source.root] = facts.source.commit
+    remote = settings.git.remote
+    if planned:
+        would = [
+            f"{commit[:12]} of {root} would be tagged {chosen_name} on {remote}"
+            for root, commit in commits.items()
+            if needs_tag(Path(root), remote, chosen_name, commit)
+        ]
+        show_planned(console, would, json)
+        return
     confirm(console, f"tagging {len(commits)} repositories as {chosen_name}", loaded, yes)
     for root, commit in commits.items():
-        tag_commit(Path(root), settings.git.remote, chosen_name, commit, f"{settings.project} {settings.environment}")
-        console.answer(f"{chosen_name}  {commit[:12]}  {root}")
+        tag_commit(Path(root), remote, chosen_name, commit, f"{settings.project} {settings.environment}")
+        if not json:
+            console.answer(f"{chosen_name}  {commit[:12]}  {root}")
+    if json:
+        console.answer_json({"tag": chosen_name, "commits": commits})

@@ -6,20 +6,20 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from gli_tasks.errors import CommandFailed, UsageError
 from gli_tasks.image.bases import NamedBases, named_bases
-from gli_tasks.image.context import Beside, files_beside
+from gli_tasks.image.context import beside_git, what_is_sent
 from gli_tasks.image.dockerfile import DockerfileError, parse_dockerfile
 from gli_tasks.image.engine import cut_off, docker_engine
 from gli_tasks.image.plan import content_tag
-from gli_tasks.source import Source, git
+from gli_tasks.source import Source
 
 # Changes whenever what the key is made of does.
-_FORMAT = 1
+_FORMAT = 2
 _DIGEST_LENGTH = len("sha256:") + 64
 
 
@@ -40,7 +40,7 @@ class Content:
 
     ``key`` is 64 hexadecimal digits, or empty where the identity cannot be told; ``note`` says why, or what else an
     operator should know. ``base`` is the image that the final stage stands on. Of a ``dirty`` source no image is
-    ever used again.
+    ever used again. ``sent`` is the digest of what the engine would be sent.
     """
 
     key: str
@@ -48,6 +48,7 @@ class Content:
     note: str
     base: Base | None = None
     dirty: bool = False
+    sent: str = ""
 
     @property
     def tag(self) -> str:
@@ -66,46 +67,64 @@ def read_content(
 ) -> Content:
     """Return what building ``folder`` at its commit would be made of.
 
-    The key covers the folder's tree in git, the Dockerfile, build arguments, platform, the digests of the base images
-    and what else of the folder goes into the build. Git's own ``.git`` has no part in it. Base images are asked for at
+    The key covers all that the engine is sent of the folder, as it lies on disk, the Dockerfile, build arguments,
+    platform and the digests of the base images. Git's own ``.git`` has no part in it. Base images are asked for at
     their registry, through the engine, for ``within_s`` in all; where that fails, the engine's copy counts.
     Nothing that cannot be read is an error: it is said in ``note``, and then the tag by commit alone decides.
     """
     if source.dirty:
-        return Content("", (), "the source differs from its commit, so no image of it is used again", dirty=True)
+        why = "differs from its commit" if source.changed_files else "has files that git was told not to look at"
+        return Content("", (), f"the source {why}, so no image of it is used again", dirty=True)
     try:
         text = (folder / dockerfile).read_text(encoding="utf-8")
         named = named_bases(parse_dockerfile(text), arguments)
-        tree = git(folder, "rev-parse", f"{source.commit}:./").strip()
-        beside = files_beside(folder, source.commit, dockerfile)
+        sent = what_is_sent(folder, dockerfile)
+        beside = beside_git(folder, source.commit, sent)
     except (OSError, UnicodeDecodeError, DockerfileError, CommandFailed) as error:
         return Content("", (), f"what goes into the image cannot be told: {error}")
-    notes = [beside.note] if beside.note else []
+    notes = [note for note in (sent.note, beside) if note]
     bases, found = _resolved(named, within_s)
     notes += found
     last = next((base for base in bases if base.name == named.last), None)
-    unknown = not beside.known or any(not base.digest for base in bases)
-    key = "" if unknown else _key(tree, dockerfile, text, arguments, platform, bases, beside)
-    return Content(key, bases, "; ".join(notes), last)
+    unknown = not sent.digest or any(not base.digest for base in bases)
+    key = "" if unknown else _key(sent.digest, dockerfile, text, arguments, platform, bases)
+    return Content(key, bases, "; ".join(notes), last, sent=sent.digest)
+
+
+def content_now(
+    content: Content, folder: Path, *, dockerfile: str, arguments: Mapping[str, str], platform: str
+) -> Content:
+    """Return the content as it is if ``folder`` is sent now, upon the same bases.
+
+    It was read before the build's checks, and they may have left something in the folder. What has no key gets none.
+    Raises UsageError where the folder or its Dockerfile cannot be read.
+    """
+    if not content.key:
+        return content
+    try:
+        text = (folder / dockerfile).read_text(encoding="utf-8")
+        sent = what_is_sent(folder, dockerfile).digest
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"what goes into the image cannot be told: {error}", where=str(folder)) from None
+    key = _key(sent, dockerfile, text, arguments, platform, content.bases) if sent else ""
+    return replace(content, key=key, sent=sent)
 
 
 def _key(
-    tree: str,
+    sent: str,
     dockerfile: str,
     text: str,
     arguments: Mapping[str, str],
     platform: str,
     bases: Sequence[Base],
-    beside: Beside,
 ) -> str:
     parts = {
         "format": _FORMAT,
-        "tree": tree,
+        "sent": sent,
         "dockerfile": [dockerfile, text],
         "arguments": dict(arguments),
         "platform": platform,
         "bases": [[base.name, base.digest] for base in bases],
-        "beside": beside.digest,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

@@ -7,11 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from gli_tasks.errors import UsageError
+
 #: The label by which an image carries its content's key from the build to the push.
 CONTENT_KEY = "com.glibiz.content-key"
 _CONTENT = "source-"
 _KEY_IN_TAG = 40
 _OF_COMMIT = re.compile(r"[0-9a-f]{40}(-[0-9a-f]{8})?")
+_OF_DIRTY_SOURCE = re.compile(r"[0-9a-f]{40}-dirty")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,26 @@ def commit_tags(tags: Iterable[str]) -> tuple[str, ...]:
     return (*of_commits, *content_tags(tags))
 
 
+def chosen_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """Return those of an image's tags that a person chose: neither of a commit, dirty or not, nor of its content."""
+    given = tuple(tags)
+    made = set(commit_tags(given))
+    return tuple(tag for tag in given if tag not in made and not _OF_DIRTY_SOURCE.fullmatch(tag))
+
+
+def require_tag(text: str) -> str:
+    """Return a tag that a registry takes (OCI distribution specification, "Pulling manifests").
+
+    Raises UsageError for any other text.
+    """
+    if not _TAG.fullmatch(text):
+        raise UsageError(
+            f"{text!r} is no tag of an image",
+            remedy="use up to 128 letters, digits, '_', '.' and '-', and begin with none of the last two",
+        )
+    return text
+
+
 def given_tags(wanted: Iterable[str], holders: Mapping[str, str], digest: str) -> tuple[Given, ...]:
     """Return what giving an image these tags means, where ``holders`` are the digests that have them now."""
     return tuple(
@@ -138,8 +162,8 @@ def prunable(
     """Return the images that may go, in waves: those that an index is made of come after it.
 
     Stays what ``keep`` names, the ``newest`` tagged images, all that is younger than ``younger_than`` or of unknown
-    age, and what an image that stays is made of or is a part of: ECR gives no image back. An index and its parts count
-    as one image.
+    age, what a person tagged, and what an image that stays is made of or is a part of: ECR gives no image back. An
+    index and its parts count as one image.
     """
     by_digest = {image.digest: image for image in images}
     parts = {child for image in images for child in image.children}
@@ -150,6 +174,7 @@ def prunable(
     )
     stays = set(keep) | {image.digest for image in whole[:newest]}
     stays |= {one.digest for one in images if one.pushed_at is None or now - one.pushed_at < younger_than}
+    stays |= {one.digest for one in images if chosen_tags(one.tags)}
     grown = True
     while grown:
         before = len(stays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from gli_tasks.errors import GliError, PushFailed, UsageError
@@ -11,6 +12,17 @@ from gli_tasks.image.engine import cut_off, docker_engine
 from gli_tasks.image.plan import CONTENT_KEY, content_tag, progress_line
 from gli_tasks.image.reuse import adopt, read_back
 from gli_tasks.registry import ImageFacts, find_image, login
+
+_AGAIN = "see whether the registry answers, then start again: layers that arrived are kept"
+_REPLACING = f"{_AGAIN}; where tags are immutable no image takes an equal one's place: change what goes into it"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalImage:
+    """An image of the engine; ``content_key`` is what it says that it is made of, empty where it does not."""
+
+    identity: str
+    content_key: str
 
 
 class _PushEnded(Exception):
@@ -23,6 +35,8 @@ def push_image(
     repository: str,
     tag: str,
     *,
+    content_key: str = "",
+    replacing: bool = False,
     timeout_s: float = 1_200,
     read_back_s: float = 15,
     tries: int = 3,
@@ -34,14 +48,26 @@ def push_image(
     An image that says what it is made of is pushed under its content's tag, and then given ``tag`` as well: so one
     that has a commit's tag always has its content's. A push that was cut off is tried again, ``tries`` times in all
     and while ``timeout_s`` lasts, since the layers that arrived are there; the registry names a tag only once all of
-    an image is. Raises PushFailed where the push ends in an error, the engine has no such image or names no digest,
-    or the registry shows another.
+    an image is. ``content_key`` is what the image must be made of, empty where nobody can tell. An equal image that is
+    in the registry already is taken instead where the push cannot come to its end, unless this one is ``replacing`` it.
+    Raises PushFailed where the push ends in an error, the engine has no such image, one of other content, or names no
+    digest, or the registry shows another.
     """
     name = f"{registry}/{repository}"
     deadline = time.monotonic() + timeout_s
     with docker_engine(timeout_s) as engine:
-        key = _content_key(engine, f"{name}:{tag}")
+        local = _inspected(engine, f"{name}:{tag}")
+        if local is None:
+            raise PushFailed(f"the engine has no image {name}:{tag}", remedy="build it first: `invoke image.build`")
+        key = local.content_key
+        if content_key and key != content_key:
+            raise PushFailed(
+                f"the engine's image {name}:{tag} is made of something else ({_shown(key)}) than the source and its"
+                f" settings are now ({_shown(content_key)})",
+                remedy="run `invoke image.build`",
+            )
         first = content_tag(key) if key else tag
+        replaced = find_image(ecr, repository, first) if replacing else None
         if first != tag:
             _tag_locally(engine, f"{name}:{tag}", name, first)
         for attempt in range(1, tries + 1):
@@ -50,29 +76,24 @@ def push_image(
                 break
             except _PushEnded as ended:
                 held = _held(ecr, repository, first, f"the push of {name}:{first} failed: {ended}")
-                if held is not None and key:
+                if held is not None and key and (replaced is None or held.digest != replaced.digest):
                     # Immutable tags: an equal image was pushed since we looked, or we did and lost the answer.
                     on_line(f"{repository}:{first} is in the registry already")
                     return adopt(ecr, held, tag, read_back_s=read_back_s)
                 if attempt == tries or time.monotonic() + pause_s > deadline:
                     raise PushFailed(
                         f"the push of {name}:{tag} failed, {attempt} of {tries} times: {ended}",
-                        remedy="see whether the registry answers, then start again: layers that arrived are kept",
+                        remedy=_REPLACING if replaced is not None else _AGAIN,
                     ) from None
                 on_line(f"the push was cut off ({ended}); again in {pause_s:g} s")
                 time.sleep(pause_s)
     return adopt(ecr, read_back(ecr, repository, first, digest, read_back_s), tag, read_back_s=read_back_s)
 
 
-def local_image(name: str) -> str | None:
-    """Return the id of the engine's image of a name, or None. Raises UsageError where no engine answers."""
-    from docker.errors import ImageNotFound
-
+def local_image(name: str) -> LocalImage | None:
+    """Return the engine's image of a name, or None. Raises UsageError where no engine answers, PushFailed."""
     with docker_engine(10) as engine:
-        try:
-            return str(engine.api.inspect_image(name)["Id"])
-        except ImageNotFound:
-            return None
+        return _inspected(engine, name)
 
 
 def _push_once(engine: Any, account: Any, name: str, tag: str, on_line: Callable[[str], None]) -> str:
@@ -117,18 +138,22 @@ def _held(ecr: Any, repository: str, tag: str, failure: str) -> ImageFacts | Non
         return None
 
 
-def _content_key(engine: Any, image: str) -> str:
-    """Return what the image says that it is made of. Raises PushFailed where the engine has no such image."""
+def _inspected(engine: Any, image: str) -> LocalImage | None:
+    """Return what the engine tells of an image; None where it has none of that name. Raises PushFailed."""
     from docker.errors import ImageNotFound
 
     try:
         inspected = engine.api.inspect_image(image)
     except ImageNotFound:
-        raise PushFailed(f"the engine has no image {image}", remedy="build it first: `invoke image.build`") from None
+        return None
     except cut_off() as error:
         raise PushFailed(f"the engine does not tell of {image}: {error}", remedy="start again") from None
     labels = (inspected.get("Config") or {}).get("Labels") or {}
-    return str(labels.get(CONTENT_KEY, ""))
+    return LocalImage(str(inspected["Id"]), str(labels.get(CONTENT_KEY, "")))
+
+
+def _shown(key: str) -> str:
+    return content_tag(key) if key else "it does not say of what"
 
 
 def _tag_locally(engine: Any, image: str, name: str, tag: str) -> None:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gli_tasks.image.build import build_image
-from gli_tasks.image.content import Content, read_content
+from gli_tasks.image.content import Content, content_now, read_content
 from gli_tasks.image.plan import labels
 from gli_tasks.image.push import push_image
 from gli_tasks.image.reuse import adopt, find_reusable
@@ -50,8 +50,15 @@ def build_service(
     """Build the service's image under its commit's tag and return the image's id. Raises as ``build_image`` does.
 
     Its labels say which commit and content it is of, and have the commit's time, so that equal content gives equal
-    labels.
+    labels. The content's key is told again, of what the engine is about to be sent.
     """
+    content = content_now(
+        content,
+        service.source,
+        dockerfile=service.dockerfile,
+        arguments=service.build_arguments,
+        platform=service.platform,
+    )
     base = content.base
     seconds = int(git(service.source, "show", "-s", "--format=%ct", source.commit).strip())
     return build_image(
@@ -90,5 +97,13 @@ def provide_image(
     if found is not None:
         return Provided(source, content, adopt(ecr, found, source.image_tag), built=False)
     build_service(service, host, source, content, timeout_s=timeout_s, on_line=on_line)
-    image = push_image(ecr, host, service.repository, source.image_tag, timeout_s=timeout_s, on_line=on_line)
+    image = push_image(
+        ecr,
+        host,
+        service.repository,
+        source.image_tag,
+        content_key=content.key,
+        timeout_s=timeout_s,
+        on_line=on_line,
+    )
     return Provided(source, content, image, built=True)

@@ -10,7 +10,7 @@ import pytest
 from gli_tasks.errors import CommandFailed, UsageError
 from gli_tasks.git.plan import RepositoryFacts, findings, tag_name
 from gli_tasks.git.repository import read_repository
-from gli_tasks.source import Source
+from gli_tasks.source import Source, read_source
 from tests.git.git_parts import Repository
 
 
@@ -40,6 +40,31 @@ def test_many_changed_files_are_counted_and_not_all_named(repository: Repository
     assert sentence.startswith("8 files differ")
     assert "file4.py, ..." in sentence
     assert "file5.py" not in sentence
+
+
+@pytest.mark.parametrize("flag", ["--skip-worktree", "--assume-unchanged"])
+def test_a_file_that_git_was_told_not_to_look_at_is_named(repository: Repository, flag: str) -> None:
+    repository.git("update-index", flag, "app.py")
+    (repository.folder / "app.py").write_text("not in the commit")
+    (sentence,) = found(repository)
+    assert sentence.startswith("git was told not to look at 1 files (app.py); undo it: `git update-index --no-")
+    assert read_repository(repository.folder, "origin", "main").source.image_tag.endswith("-dirty")
+    repository.git("update-index", flag.replace("--", "--no-"), "app.py")
+    (sentence,) = found(repository)
+    assert "1 files differ from the commit (app.py)" in sentence
+
+
+def test_a_sparse_checkout_is_found_where_it_leaves_files_of_the_service_out(repository: Repository) -> None:
+    for name in ("api/app.py", "api/deep/app.py", "web/app.py"):
+        repository.commit(name)
+    repository.git("push", "--quiet", "origin", "main")
+    repository.git("sparse-checkout", "set", "--no-cone", "/*", "!web")
+    assert read_source(repository.folder).unwatched_files == ("web/app.py",)
+    assert read_source(repository.folder / "api").unwatched_files == ()
+    repository.git("sparse-checkout", "set", "--no-cone", "/*", "!deep")
+    assert read_source(repository.folder / "api").unwatched_files == ("api/deep/app.py",)
+    (sentence,) = found(repository)
+    assert "(api/deep/app.py)" in sentence
 
 
 def test_what_git_ignores_is_no_change(repository: Repository) -> None:
@@ -119,8 +144,8 @@ def test_the_subject_must_begin_with_one_of_the_prefixes(repository: Repository)
 
 
 def test_everything_wrong_is_said_at_once() -> None:
-    source = Source("/r", "a" * 40, "try", "wip", ("x.py",))
-    assert len(findings(RepositoryFacts(source, "b" * 40), "main", "origin", ("feat:",))) == 4
+    source = Source("/r", "a" * 40, "try", "wip", ("x.py",), ("y.py",))
+    assert len(findings(RepositoryFacts(source, "b" * 40), "main", "origin", ("feat:",))) == 5
 
 
 def test_a_folder_that_is_no_repository_is_named(tmp_path: Path) -> None:

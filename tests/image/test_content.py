@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
+import tarfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import docker
 import pytest
+from docker.utils.build import tar
 
 from gli_tasks.image.content import Base
+from gli_tasks.image.context import what_is_sent
 from tests.image.image_parts import BrokenEngine, Checkout, write_source
 
 
@@ -72,6 +77,19 @@ def test_a_dirty_source_has_no_key(checkout: Checkout) -> None:
 
 
 @pytest.mark.usefixtures("no_engine")
+def test_a_source_with_a_file_that_git_does_not_look_at_has_no_key(checkout: Checkout) -> None:
+    first = checkout.read()
+    checkout.git("update-index", "--skip-worktree", "api/app.py")
+    checkout.write("api/app.py", "print('not in the commit')")
+    content = checkout.read()
+    assert (content.key, content.dirty) == ("", True)
+    assert "has files that git was told not to look at" in content.note
+    checkout.git("update-index", "--no-skip-worktree", "api/app.py")
+    checkout.git("checkout", "--quiet", "--", "api/app.py")
+    assert checkout.read() == first
+
+
+@pytest.mark.usefixtures("no_engine")
 def test_files_that_git_does_not_keep_count_where_the_image_gets_them(checkout: Checkout) -> None:
     checkout.commit("ignore", __gitignore="*.secret\n", __dockerignore="# a comment\n\nleft.secret\n.dockerignore\n")
     first = checkout.read()
@@ -88,15 +106,85 @@ def test_files_that_git_does_not_keep_count_where_the_image_gets_them(checkout: 
     assert len({first.key, second.key, third.key, fourth.key, ""}) == 5
 
 
+def sed(checkout: Checkout, program: str) -> None:
+    """Have git keep ``*.bin`` as ``sed`` makes it, as a filter for large files does."""
+    checkout.git("config", "filter.large.clean", program)
+    checkout.git("config", "filter.large.smudge", "cat")
+    checkout.commit("filter", __gitattributes="*.bin filter=large\n", model__bin="REAL\n")
+
+
 @pytest.mark.usefixtures("no_engine")
-def test_too_much_beside_git_is_said_and_has_no_key(checkout: Checkout) -> None:
+@pytest.mark.parametrize(
+    ("prepare", "change"),
+    [
+        pytest.param(Checkout.read, lambda c: (c.folder / "app.py").chmod(0o600), id="permission-bits"),
+        pytest.param(Checkout.read, lambda c: (c.folder / "uploads").mkdir(), id="an-empty-folder"),
+        pytest.param(
+            lambda c: c.git("config", "core.filemode", "false"),
+            lambda c: (c.folder / "app.py").chmod(0o755),
+            id="filemode-false",
+        ),
+        pytest.param(
+            lambda c: c.commit("text", app__py="a\n"),
+            lambda c: (
+                c.git("config", "core.autocrlf", "true"),
+                (c.folder / "app.py").unlink(),
+                c.git("checkout", "--quiet", "--", "api/app.py"),
+            ),
+            id="line-ends",
+        ),
+        pytest.param(
+            lambda c: sed(c, "sed s/REAL/pointer/"),
+            lambda c: ((c.folder / "model.bin").unlink(), c.git("checkout", "--quiet", "--", "api/model.bin")),
+            id="a-filter-that-did-not-run",
+        ),
+    ],
+)
+def test_what_lies_on_disk_counts_where_git_sees_no_change(
+    checkout: Checkout, prepare: Callable[[Checkout], object], change: Callable[[Checkout], object]
+) -> None:
+    prepare(checkout)
+    before = checkout.read()
+    change(checkout)
+    after = checkout.read()
+    assert not after.dirty
+    assert after.key not in ("", before.key)
+
+
+def entries(folder: Path) -> set[str]:
+    """Return the names that the SDK packs of a folder for the engine."""
+    with tarfile.open(fileobj=tar(str(folder), exclude=["*.log", "!keep.log", "out", ".git"])) as archive:
+        return {member.name for member in archive.getmembers() if not member.isdir()}
+
+
+def test_what_is_sent_is_what_the_sdk_packs(tmp_path: Path) -> None:
+    folder = write_source(tmp_path / "api")
+    (folder / ".dockerignore").write_text("# nothing of these\n*.log\n!keep.log\n\nout\n")
+    for name in ("a.log", "keep.log", "out/x", "in/deep/y", ".git/HEAD"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+    (folder / "link").symlink_to("absent")
+    os.mkfifo(folder / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(os.path.relpath(folder / "socket"))
+        sent = what_is_sent(folder, "Dockerfile")
+    assert set(sent.files) == entries(folder)
+    assert "in/deep/y" in sent.files
+    first = sent.digest
+    (folder / "link").unlink()
+    (folder / "link").symlink_to("absent-too")
+    assert what_is_sent(folder, "Dockerfile").digest not in ("", first)
+
+
+@pytest.mark.usefixtures("no_engine")
+def test_too_much_to_compare_is_said_and_has_no_key(checkout: Checkout) -> None:
     checkout.commit("ignore", __gitignore="big\n")
     with (checkout.folder / "big").open("wb") as file:
-        file.truncate(65 * 1024 * 1024)
+        file.truncate(1024**3)
     content = checkout.read()
     assert (content.key, content.dirty) == ("", False)
-    assert "1 files (68 MB)" in content.note
-    assert "name them in .dockerignore" in content.note
+    assert "4 files and folders (1074 MB) go into the build: too many to compare" in content.note
+    assert "name in .dockerignore what the image does not need" in content.note
 
 
 @pytest.mark.usefixtures("no_engine")

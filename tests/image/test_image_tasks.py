@@ -12,9 +12,11 @@ import docker
 import pytest
 
 from gli_tasks.aws import is_read
+from gli_tasks.image.build import build_image
+from gli_tasks.image.plan import CONTENT_KEY
 from tests.floor_parts import ACCOUNT, ENV, REGION, TOML, invoke, write_shop
-from tests.image.image_parts import Checkout, Cloud
-from tests.image.test_retention import put, settled
+from tests.image.image_parts import Checkout, Cloud, write_source
+from tests.image.test_retention import of, put, settled
 
 
 @dataclass
@@ -107,6 +109,49 @@ def test_a_commit_that_changes_nothing_is_only_tagged(desk: Desk) -> None:
     assert desk.writes() == ["PutImage"]
 
 
+def build_another(desk: Desk, commit: str, key: str, text: str) -> None:
+    """Have the engine build another image under the commit's tag, that says it is made of ``key``."""
+    source = write_source(desk.checkout.root / "another")
+    (source / "app.py").write_text(text)
+    name = f"{desk.cloud.registry.host}/team-api:{commit}"
+    build_image(source, name, labels={CONTENT_KEY: key}, arguments={}, on_line=lambda _: None)
+
+
+def test_what_the_engine_has_of_something_else_is_not_pushed(desk: Desk) -> None:
+    commit = desk.checkout.git("rev-parse", "HEAD")
+    desk.run("image.build", "-e", "stg")
+    build_another(desk, commit, "0" * 64, "print('of other build arguments')")
+    (planned,) = desk.run("image.push", "-e", "stg", "--plan", "--json")["would"]
+    assert planned.endswith("is made of something else and would have to be built (`invoke image.build`)")
+    failed = desk.run("image.push", "-e", "stg", "--yes", code=1)
+    assert "is made of something else (source-0000" in failed.stderr
+    assert "run `invoke image.build`" in failed.stderr
+    assert desk.writes() == []
+    assert desk.tags("team-api") == {}
+    desk.run("image.build", "-e", "stg")
+    desk.run("image.push", "-e", "stg", "--yes")
+    assert commit in desk.tags("team-api")
+
+
+def test_a_rebuilt_image_is_pushed_where_that_is_asked_for(desk: Desk) -> None:
+    commit = desk.checkout.git("rev-parse", "HEAD")
+    key = desk.run("image.build", "-e", "stg", "--json")["api"]["content"]
+    first = desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]
+    build_another(desk, commit, key, "print('what RUN fetched later')")
+    assert desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]["digest"] == first["digest"]
+    (planned,) = desk.run("image.push", "-e", "stg", "--rebuild", "--plan", "--json")["would"]
+    assert planned.endswith(f" as source-{key[:40]} and {commit}")
+    desk.cloud.registry.immutable.add("team-api")
+    refused = desk.run("image.push", "-e", "stg", "--rebuild", "--yes", code=1)
+    assert "where tags are immutable no image takes an equal one's place" in refused.stderr
+    assert set(desk.tags("team-api").values()) == {first["digest"]}
+    desk.cloud.registry.immutable.clear()
+    second = desk.run("image.push", "-e", "stg", "--rebuild", "--yes", "--json")["api"]
+    assert second["digest"] != first["digest"]
+    assert desk.tags("team-api") == {commit: second["digest"], f"source-{key[:40]}": second["digest"]}
+    assert desk.run("image.push", "-e", "stg", "--yes", "--json")["api"]["digest"] == second["digest"]
+
+
 def released(desk: Desk) -> str:
     """Have staging run the image of the commit."""
     desk.run("image.build", "-e", "stg")
@@ -144,6 +189,8 @@ def test_what_staging_has_proven_goes_on_to_prod(desk: Desk) -> None:
     [
         (("-e", "prod"), "this names one environment, and no tag"),
         (("-e", "prod", "--from", "stg"), "the cluster 'main' has no active service shop-api"),
+        (("-e", "prod", "--to-tag", "bad tag!"), "'bad tag!' is no tag of an image"),
+        (("-e", "prod", "--from", "stg", "--to-tag", ""), "'' is no tag of an image"),
         (("-e", "prod", "--from", "qa"), "there is no environment 'qa'"),
         (("-e", "prod", "--from", "stg", "--digest", "sha256:" + "9" * 64), "team-api holds no image sha256:9"),
     ],
@@ -151,6 +198,8 @@ def test_what_staging_has_proven_goes_on_to_prod(desk: Desk) -> None:
 def test_a_promotion_that_cannot_be_is_refused(desk: Desk, words: tuple[str, ...], said: str) -> None:
     assert said in desk.run("image.promote", *words, "--yes", code=2).stderr
     assert desk.writes() == []
+    if "--to-tag" in words:
+        assert desk.cloud.registry.asked == []
 
 
 def record(desk: Desk, bucket: str, image: str) -> None:
@@ -160,15 +209,13 @@ def record(desk: Desk, bucket: str, image: str) -> None:
 
 def test_what_runs_or_is_on_record_stays(desk: Desk) -> None:
     image = released(desk)
-    old = {number: put(desk.cloud.registry, number, f"old{number}") for number in range(4)}
+    old = {number: put(desk.cloud.registry, number, of(number)) for number in range(4)}
     record(desk, desk.bucket, f"{desk.cloud.registry.host}/team-api@{old[1]}")
     flags = ("image.prune", "-e", "stg", "--newest", "1", "--days", "0")
     planned = desk.run(*flags, "--plan", "--json")["would"]
     assert sorted(line.split()[1] for line in planned[:-1]) == sorted([old[0], old[2]])
     size = sum(
-        one["size"]
-        for one in desk.run("image.list", "-e", "stg", "--json")["api"]
-        if one["tags"][0] in ("old0", "old2")
+        one["size"] for one in desk.run("image.list", "-e", "stg", "--json")["api"] if one["tags"][0] in (of(0), of(2))
     )
     assert planned[-1] == f"team-api: 2 images, {size} bytes at most (layers may be shared)"
     assert desk.writes() == []
@@ -181,12 +228,22 @@ def test_what_runs_or_is_on_record_stays(desk: Desk) -> None:
     assert desk.writes() == []
 
 
+def test_what_a_person_tagged_stays(desk: Desk) -> None:
+    released(desk)
+    old = [put(desk.cloud.registry, number, of(number)) for number in range(2)]
+    desk.run("image.promote", "-e", "stg", "--digest", old[0], "--to-tag", "known-good", "--yes")
+    put(desk.cloud.registry, 9, of(9))
+    done = desk.run("image.prune", "-e", "stg", "--newest", "1", "--days", "0", "--yes", "--json")["team-api"]
+    assert done["deleted"] == [old[1]]
+    assert desk.tags("team-api")["known-good"] == old[0]
+
+
 def test_an_environment_that_shares_the_repository_has_its_say(desk: Desk) -> None:
     prod = desk.root / "shop" / "prod.env"
     prod.write_text(prod.read_text().replace("=team-web", "=team-api").replace(desk.bucket, f"{desk.bucket}-prod"))
-    old = put(desk.cloud.registry, 1, "old")
+    old = put(desk.cloud.registry, 1, of(1))
     flags = ("image.prune", "-e", "stg", "--newest", "1", "--days", "0")
-    put(desk.cloud.registry, 2, "new")
+    put(desk.cloud.registry, 2, of(2))
     refused = desk.run(*flags, "--yes", code=1)
     assert "the records cannot be read" in refused.stderr
     create_bucket(desk.cloud, f"{desk.bucket}-prod")

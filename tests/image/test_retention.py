@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gli_tasks.errors import AwsCallFailed, Refused, UsageError
-from gli_tasks.image.plan import Stored, kept_digests, prunable
+from gli_tasks.image.plan import Stored, content_tag, kept_digests, prunable
 from gli_tasks.image.retention import delete_images, stored_images
 from gli_tasks.image.running import images_in_use, proven_image
 from gli_tasks.rehearsal.registry.manifest import DOCKER_MANIFEST, OCI_INDEX
@@ -29,6 +29,11 @@ def named(number: int) -> str:
     return f"sha256:{number:064x}"
 
 
+def of(number: int) -> str:
+    """Return the tag of a commit."""
+    return f"{number:040x}"
+
+
 def stored(number: int, days: float | None, *tags: str, children: tuple[int, ...] = ()) -> Stored:
     pushed = None if days is None else NOW - timedelta(days=days)
     return Stored(named(number), tags, pushed, 10, tuple(map(named, children)))
@@ -41,7 +46,8 @@ def repositories(draw: st.DrawFn) -> list[Stored]:
     for number in range(count):
         # An index names images that were pushed before it.
         children = draw(st.sets(st.integers(0, number - 1), max_size=2)) if number else set()
-        tags = draw(st.sampled_from([(), (f"t{number}",), (f"t{number}", f"u{number}")]))
+        made = [(), (of(number),), (of(number), f"{content_tag(of(number))}"), (f"{of(number)}-dirty",)]
+        tags = draw(st.sampled_from([*made, (of(number), "known-good")]))
         days = draw(st.one_of(st.none(), st.integers(0, 60)))
         images.append(stored(number, days, *tags, children=tuple(sorted(children))))
     return images
@@ -62,6 +68,7 @@ def test_what_must_stay_stays(images: list[Stored], keep: frozenset[str], newest
     assert set(goes) <= set(images)
     assert not gone & keep
     assert all(image.pushed_at is not None and NOW - image.pushed_at >= young for image in goes)
+    assert not [image for image in goes if "known-good" in image.tags]
     parts = {child for image in images for child in image.children}
     whole = [image for image in images if image.tags and image.digest not in parts]
     newer_first = sorted(whole, key=lambda one: (one.pushed_at is None, one.pushed_at or NOW, one.digest), reverse=True)
@@ -91,15 +98,23 @@ def test_to_delete_and_look_again_deletes_no_more(images: list[Stored], newest: 
 
 
 def test_by_number_age_and_need() -> None:
-    images = [stored(1, 1, "a"), stored(2, 20, "b"), stored(3, 30, "c"), stored(4, 40, "d"), stored(5, 50)]
+    images = [
+        *(stored(number, days, of(number)) for number, days in ((1, 1), (2, 20), (3, 30), (4, 40))),
+        stored(5, 50),
+        stored(6, 60, f"{of(6)}-dirty"),
+        *(
+            stored(number, 90, of(number), tag)
+            for number, tag in ((7, "known-good"), (8, "v1-dirty"), (9, "source-v1"))
+        ),
+    ]
     gone = [
         image.digest for wave in prunable(images, frozenset({named(4)}), 2, timedelta(days=14), NOW) for image in wave
     ]
-    assert gone == [named(3), named(5)]
+    assert gone == [named(3), named(5), named(6)]
 
 
 def test_an_index_goes_before_its_parts() -> None:
-    images = [stored(1, 50), stored(2, 50), stored(3, 50, "index", children=(1, 2)), stored(4, 1, "new")]
+    images = [stored(1, 50), stored(2, 50), stored(3, 50, of(3), children=(1, 2)), stored(4, 1, of(4))]
     assert prunable(images, frozenset(), 1, NEVER, NOW) == ((images[2],), (images[0], images[1]))
     assert prunable(images, frozenset({named(1)}), 1, NEVER, NOW) == ()
 
@@ -156,10 +171,10 @@ def test_an_index_and_its_parts_are_seen_and_deleted(registry: Registry) -> None
         "manifests": [{"mediaType": DOCKER_MANIFEST, "size": 1, "digest": part}],
     }
     registry.ecr.put_image(
-        repositoryName="team-api", imageManifest=json.dumps(index), imageManifestMediaType=OCI_INDEX, imageTag="i"
+        repositoryName="team-api", imageManifest=json.dumps(index), imageManifestMediaType=OCI_INDEX, imageTag=of(9)
     )
     images = stored_images(registry.ecr, "team-api")
-    whole = next(image for image in images if image.tags == ("i",))
+    whole = next(image for image in images if image.tags == (of(9),))
     assert whole.children == (part,)
     waves = prunable(images, frozenset(), 0, NEVER, datetime.now(UTC) + timedelta(days=1))
     assert [[image.digest for image in wave] for wave in waves] == [[whole.digest], [part]]

@@ -92,6 +92,19 @@ def test_the_same_source_built_twice_is_one_image(engine: docker.DockerClient, c
     assert first == second
 
 
+def test_an_image_says_what_was_there_when_it_was_built(engine: docker.DockerClient, checkout: Checkout) -> None:
+    """A check of the build, or a person, wrote into the folder after it was looked at."""
+    checkout.commit("ignore", __gitignore="left\n")
+    service = dataclasses.replace(SERVICE, source=checkout.folder)
+    source = read_source(checkout.folder)
+    before = service_content(service, source)
+    checkout.write("api/left", "by a check")
+    image = build_service(service, "r", source, before, on_line=lambda _: None)
+    key = engine.images.get(image).labels[CONTENT_KEY]
+    assert key == service_content(service, source).key
+    assert key not in ("", before.key)
+
+
 def test_a_dirty_source_is_built_each_time_and_only_tagged_as_dirty(
     engine: docker.DockerClient, registry: Registry, checkout: Checkout
 ) -> None:

@@ -73,13 +73,24 @@ def build(
         console.answer_json(answers)
 
 
-@task(help=flags("env", "project", "service", "yes", "json", "plan"))
+@task(
+    help=flags(
+        "env",
+        "project",
+        "service",
+        "yes",
+        "json",
+        "plan",
+        rebuild="push the engine's image also where the registry has an equal one, and give it that one's tags",
+    )
+)
 @operator
 def push(
     context: Context,
     env: str | None = None,
     project: str | None = None,
     service: str | None = None,
+    rebuild: bool = False,
     yes: bool = False,
     json: bool = False,
     plan: bool = False,
@@ -98,14 +109,14 @@ def push(
     aws = aws_for(loaded)
     ecr = aws.client("ecr")
     if planned:
-        would = [_would_push(console, name, one, ecr, registry.host) for name, one in services.items()]
+        would = [_would_push(console, name, one, ecr, registry.host, rebuild) for name, one in services.items()]
         show_planned(console, [sentence for sentence in would if sentence], json)
         return
     confirm(console, f"pushing {len(services)} images to {registry.host}", loaded, yes)
     aws.require_account()
     answers: dict[str, Any] = {}
     for name, one in services.items():
-        source, content, found = _look(console, name, one, ecr)
+        source, content, found = _look(console, name, one, None if rebuild else ecr)
         if found is not None:
             image = adopt(ecr, found, source.image_tag)
         else:
@@ -114,6 +125,8 @@ def push(
                 registry.host,
                 one.repository,
                 source.image_tag,
+                content_key=content.key,
+                replacing=rebuild,
                 timeout_s=registry.timeout_s,
                 on_line=lambda line, name=name: console.line(f"  {name} | {line}"),  # type: ignore[misc]
             )
@@ -141,11 +154,11 @@ def _look(console: Console, name: str, service: EcsService, ecr: Any) -> tuple[S
     return source, content, found
 
 
-def _would_push(console: Console, name: str, service: EcsService, ecr: Any, host: str) -> str:
+def _would_push(console: Console, name: str, service: EcsService, ecr: Any, host: str, rebuild: bool) -> str:
     """Return what a push of the service's image would change; empty for nothing."""
     from gli_tasks.image.push import local_image
 
-    source, content, found = _look(console, name, service, ecr)
+    source, content, found = _look(console, name, service, None if rebuild else ecr)
     reference = f"{host}/{service.repository}"
     if found is not None and source.image_tag in found.tags:
         return ""
@@ -154,8 +167,10 @@ def _would_push(console: Console, name: str, service: EcsService, ecr: Any, host
     local = local_image(f"{reference}:{source.image_tag}")
     if local is None:
         return f"{name}: {reference}:{source.image_tag} would have to be built first (`invoke image.build`)"
+    if content.key and local.content_key != content.key:
+        return f"{name}: {local.identity} is made of something else and would have to be built (`invoke image.build`)"
     tags = " and ".join(tag for tag in (content.tag, source.image_tag) if tag)
-    return f"{name}: {local} would be pushed to {reference} as {tags}"
+    return f"{name}: {local.identity} would be pushed to {reference} as {tags}"
 
 
 def _answer(image: ImageFacts, host: str, content: Content, *, built: bool) -> dict[str, Any]:

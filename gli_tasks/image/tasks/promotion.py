@@ -55,10 +55,13 @@ def promote(
     planned = planning(plan)
     from gli_tasks.console import Console
     from gli_tasks.errors import UsageError
+    from gli_tasks.image.plan import require_tag
     from gli_tasks.image.promote import Place, decide_promotion
     from gli_tasks.image.promote import promote as give
 
     console = Console()
+    if to_tag is not None:
+        require_tag(to_tag)
     giving, taking = chosen(from_ or env, project), chosen(to or env, project)
     for one in (giving, taking):
         require_present(one, "registry", "services", "aws", *(() if digest else ("ecs",)))

@@ -54,7 +54,10 @@ def prune(
     json: bool = False,
     plan: bool = False,
 ) -> None:
-    """Delete old images that no service, task or healthy release on record needs, in any environment."""
+    """Delete old images that no service, task or healthy release on record needs, in any environment.
+
+    What has a tag that a person chose stays (`image.promote --to-tag`).
+    """
     planned = planning(plan)
     from datetime import UTC, datetime, timedelta
 
