@@ -202,17 +202,20 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_changes_nothing(
     assert desk.writes() == before | refused_by_aws
 
 
-def interrupted(process: subprocess.Popen[str], within_s: float = 30) -> tuple[int, str, str]:
-    process.send_signal(signal.SIGINT)
+def interrupted(
+    process: subprocess.Popen[str], within_s: float = 30, number: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
+    process.send_signal(number)
     out, err = process.communicate(timeout=within_s)
     return process.returncode, out, err
 
 
-def test_ctrl_c_stops_the_one_off_task_and_says_so(desk: Desk) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_ci_job_s_cancel_stop_the_one_off_task_and_say_so(desk: Desk, number: signal.Signals) -> None:
     desk.cloud.serve(desk.cloud.register("serve"))
     process = desk.start("ecs.run", "--command", "deaf", "--yes")
     desk.cloud.until(lambda: len(desk.cloud.tasks()) == 2)
-    code, _, err = interrupted(process)
+    code, _, err = interrupted(process, number=number)
     assert code == 130, err
     assert "stopped by Ctrl-C; task " in err
     assert "was stopped" in err
