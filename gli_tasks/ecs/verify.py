@@ -140,7 +140,7 @@ def _look(pool: ThreadPoolExecutor, aws: Aws, cluster: str, registry: str, wante
     known_roles = each(roles, look_definition.read_role)
     permissions = {
         role: pool.submit(look_definition.read_permissions, aws, _role_arn(role, aws.account), needed)
-        for role, needed in _permissions(wanted, aws).items()
+        for role, needed in _permissions(wanted, aws, registry).items()
     }
     secrets = each(here, look_definition.read_secret)
     stored = pool.submit(look_definition.read_parameters, aws, parameters) if parameters else None
@@ -188,12 +188,12 @@ def _parameters(wanted: Sequence[Wanted], region: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _permissions(wanted: Sequence[Wanted], aws: Aws) -> dict[str, list[Permission]]:
+def _permissions(wanted: Sequence[Wanted], aws: Aws, registry: str) -> dict[str, list[Permission]]:
     """Return what each execution role needs, of all services that have it."""
     needed: dict[str, dict[Permission, None]] = {}
     for one in wanted:
         role = execution_role(one.definition)
-        permissions = needed_to_start(one.definition, aws.account, aws.region)
+        permissions = needed_to_start(one.definition, aws.account, aws.region, registry)
         if role and permissions:
             needed.setdefault(role, {}).update(dict.fromkeys(permissions))
     return {role: list(permissions) for role, permissions in needed.items()}
