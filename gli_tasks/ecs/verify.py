@@ -31,12 +31,14 @@ from gli_tasks.ecs.references import (
     secret_uses,
     task_role,
 )
+from gli_tasks.ecs.request_shape import shape_findings
 from gli_tasks.ecs.service_judgements import cluster_finding, quota_finding, service_findings
 from gli_tasks.errors import Refused, UsageError
 from gli_tasks.registry import find_image
 
 if TYPE_CHECKING:
-    from gli_tasks.settings import EcsService, Settings
+    from gli_tasks.ecs.request_shape import shape_findings
+from gli_tasks.settings import EcsService, Settings
 
 __all__ = ["Wanted", "require_verified", "verify", "wanted_by_tag", "wanted_service"]
 
@@ -59,7 +61,8 @@ def verify(aws: Aws, cluster: str, registry: str, wanted: Sequence[Wanted]) -> t
     if any(is_fargate(one.definition) for one in wanted):
         findings.append(quota_finding(wanted, known))
     for one in wanted:
-        findings += lint(one, aws.region)
+        # The linter reads the fields of a definition that is one.
+        findings += shape_findings(one) or lint(one, aws.region)
         findings += definition_findings(one, registry, aws.account, aws.region, known)
         findings += service_findings(one, known)
     return tuple(findings)
