@@ -80,6 +80,29 @@ def _show_without_secrets(kind: type[BaseException], error: BaseException, trace
     sys.stderr.write(PROCESS_REDACTOR.clean("".join(traceback.format_exception(kind, error, trace))))
 
 
+@contextmanager
+def ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, which the cancel of a CI job sends, end what is under way as Ctrl-C does: by KeyboardInterrupt.
+
+    Beyond the main thread no signal can be taken, and nothing is changed.
+    """
+    import signal
+    import threading
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def fail(error: GliError) -> None:
     """Print an error the way that every task does, and leave with its exit code."""
     from gli_tasks.console import Console

@@ -15,6 +15,7 @@ from gli_tasks.ecs.references import (
     Wanted,
     execution_role,
     log_groups,
+    malformed_references,
     needed_to_start,
     read_image,
     region_of,
@@ -36,7 +37,7 @@ def definition_findings(wanted: Wanted, registry: str, account: str, region: str
     return [
         *_image_findings(wanted, registry, known),
         *_role_findings(wanted, account, known),
-        *_permission_findings(wanted, account, region, known),
+        *_permission_findings(wanted, account, region, registry, known),
         *_secret_findings(wanted, region, known),
         *_log_group_findings(wanted, region, known),
     ]
@@ -139,9 +140,11 @@ def _as_list(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else list(value or ())
 
 
-def _permission_findings(wanted: Wanted, account: str, region: str, known: Inventory) -> Iterator[Finding]:
+def _permission_findings(
+    wanted: Wanted, account: str, region: str, registry: str, known: Inventory
+) -> Iterator[Finding]:
     role = execution_role(wanted.definition)
-    needed = needed_to_start(wanted.definition, account, region)
+    needed = needed_to_start(wanted.definition, account, region, registry)
     if not role or not needed:
         return
     subject = f"{wanted.name} execution role permissions"
@@ -154,11 +157,10 @@ def _permission_findings(wanted: Wanted, account: str, region: str, known: Inven
         places = "; ".join(f"{one.action} on {one.resource}" for one in refused)
         yield ng(subject, f"the role may not {places}", "allow it in the role's policy, for that very ARN")
     elif unsure := [one for one in needed if decided[one] is Decision.UNDECIDED]:
-        places = ", ".join(one.resource for one in unsure)
-        yield skip(subject, f"the role's own policies do not say whether it may read {places}")
+        places = "; ".join(f"{one.action} on {one.resource}" for one in unsure)
+        yield skip(subject, f"the role's own policies do not say whether it may {places}")
     else:
-        count = len(needed)
-        yield ok(subject, f"the role may read {'what' if count == 1 else f'all {count} that'} its tasks start with")
+        yield ok(subject, f"the role may do all {len(needed)} things that its tasks start with")
 
 
 def _secret_findings(wanted: Wanted, region: str, known: Inventory) -> Iterator[Finding]:
@@ -170,6 +172,12 @@ def _secret_findings(wanted: Wanted, region: str, known: Inventory) -> Iterator[
             secrets.setdefault(use.secret, []).append(use)
         else:
             parameters.setdefault(use.parameter, []).append(use)
+    for taker in malformed_references(wanted.definition):
+        yield ng(
+            f"{wanted.name} secret of {taker}",
+            "its valueFrom has parts after the secret's name that ECS cannot read: no task could start",
+            "end the ARN at the name, or with :key:stage:version, whose parts may be empty (as in :key::)",
+        )
     for secret, takers in secrets.items():
         subject = f"{wanted.name} secret {secret.short}"
         if secret.region not in ("", region):

@@ -68,6 +68,10 @@ def _task_findings(wanted: Wanted) -> Iterator[Finding]:
         yield ng(subject, f"has no container {wanted.container!r}", f"its containers: {', '.join(names) or 'none'}")
     if not any(one.get("essential", True) for one in wanted.containers):
         yield ng(subject, "has no essential container", 'set "essential": true on the one that serves')
+    if not definition.get("family"):
+        yield ng(subject, "names no family", 'add "family"')
+    yield from _dependency_findings(wanted, subject)
+    yield from _share_findings(wanted, subject)
     if is_fargate(definition):
         yield from _size_findings(definition, subject)
         if definition.get("networkMode") != "awsvpc":
@@ -75,6 +79,39 @@ def _task_findings(wanted: Wanted) -> Iterator[Finding]:
     logs = any((one.get("logConfiguration") or {}).get("logDriver") == "awslogs" for one in wanted.containers)
     if (logs or secret_uses(definition)) and not execution_role(definition):
         yield ng(subject, "names no execution role, and needs one for its logs or secrets", "add executionRoleArn")
+
+
+def _dependency_findings(wanted: Wanted, subject: str) -> Iterator[Finding]:
+    names = {str(one.get("name", "")) for one in wanted.containers}
+    for one in wanted.containers:
+        for other in one.get("dependsOn") or ():
+            on = str(other.get("containerName", ""))
+            if on not in names or on == one.get("name"):
+                what = "itself" if on == one.get("name") else f"a container {on!r} that is not there"
+                yield ng(subject, f"lets {one.get('name', '?')} depend on {what}", "mend dependsOn")
+
+
+def _share_findings(wanted: Wanted, subject: str) -> Iterator[Finding]:
+    """What containers ask for must fit into the task, where the task has a size (API reference,
+    RegisterTaskDefinition: cpu, memory and memoryReservation of a container)."""
+    cpu = _units(str(wanted.definition.get("cpu", "")), "vCPU")
+    memory = _units(str(wanted.definition.get("memory", "")), "GB")
+    asked_cpu = sum(_whole(one.get("cpu")) for one in wanted.containers)
+    if cpu is not None and asked_cpu > cpu:
+        yield ng(subject, f"has containers of {asked_cpu} CPU units in all, and the task has {cpu}", "lower theirs")
+    if memory is None:
+        return
+    reserved = sum(_whole(one.get("memoryReservation")) or _whole(one.get("memory")) for one in wanted.containers)
+    if reserved > memory:
+        yield ng(subject, f"has containers of {reserved} MiB in all, and the task has {memory}", "lower theirs")
+    else:
+        for one in wanted.containers:
+            if _whole(one.get("memory")) > memory:
+                yield ng(subject, f"gives {one.get('name', '?')} more memory than the task's {memory} MiB", "lower it")
+
+
+def _whole(value: Any) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _size_findings(definition: Mapping[str, Any], subject: str) -> Iterator[Finding]:
@@ -106,7 +143,7 @@ def _findings_of(wanted: Wanted, container: Container, region: str) -> Iterator[
         yield from _serving_findings(container, subject, wanted.port)
     check = container.get("healthCheck")
     if check and check.get("startPeriod") is None:
-        within = int(check.get("interval", 30)) * int(check.get("retries", 3))
+        within = (_whole(check.get("interval")) or 30) * (_whole(check.get("retries")) or 3)
         yield ng(
             subject,
             f"has a health check without startPeriod: a start that takes longer than {within} s is taken for a failure",

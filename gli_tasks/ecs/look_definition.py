@@ -104,23 +104,24 @@ def read_role(aws: Aws, role: str) -> RoleState | Denied | None:
 def read_permissions(
     aws: Aws, role: str, needed: Sequence[Permission]
 ) -> Mapping[Permission, Decision] | Denied | None:
-    """Return what IAM decides on each permission of a role (an ARN), one call an action; None where there is no such
-    role."""
+    """Return what IAM decides on each permission of a role (an ARN), one call for the actions on the same resources;
+    None where there is no such role."""
     iam = aws.client("iam")
 
     def ask() -> Mapping[Permission, Decision] | None:
         decided = dict.fromkeys(needed, Decision.UNDECIDED)
-        for action in dict.fromkeys(one.action for one in needed):
-            resources = [one.resource for one in needed if one.action == action]
+        for actions, resources in _together(needed):
             try:
                 pages = iam.get_paginator("simulate_principal_policy").paginate(
-                    PolicySourceArn=role, ActionNames=[action], ResourceArns=resources
+                    PolicySourceArn=role, ActionNames=actions, ResourceArns=resources
                 )
                 results = [result for page in pages for result in page["EvaluationResults"]]
             except iam.exceptions.NoSuchEntityException:
                 return None
             decided |= {
-                permission: decision for result in results for permission, decision in decisions(result, action)
+                permission: decision
+                for result in results
+                for permission, decision in decisions(result, str(result["EvalActionName"]))
             }
         return decided
 
@@ -128,6 +129,17 @@ def read_permissions(
     if decided is None or isinstance(decided, Denied):
         return decided
     return {one: _with_own_policy(aws, one, decision) for one, decision in decided.items()}
+
+
+def _together(needed: Sequence[Permission]) -> list[tuple[list[str], list[str]]]:
+    """Return the actions, and the resources that all of them are needed on."""
+    resources: dict[str, list[str]] = {}
+    for one in needed:
+        resources.setdefault(one.action, []).append(one.resource)
+    actions: dict[tuple[str, ...], list[str]] = {}
+    for action, places in resources.items():
+        actions.setdefault(tuple(sorted(places)), []).append(action)
+    return [(names, list(places)) for places, names in actions.items()]
 
 
 def decisions(result: Mapping[str, Any], action: str) -> list[tuple[Permission, Decision]]:
@@ -151,20 +163,42 @@ def decisions(result: Mapping[str, Any], action: str) -> list[tuple[Permission, 
 
 
 def _with_own_policy(aws: Aws, permission: Permission, decision: Decision) -> Decision:
-    """Leave open what the role's policies do not allow where the secret has a policy of its own: that may allow it."""
-    if decision is not Decision.NOT_ALLOWED or not permission.action.startswith("secretsmanager:"):
+    """Leave open what the role's policies do not allow where the secret or the repository has a policy of its own: that
+    may allow it."""
+    if decision is not Decision.NOT_ALLOWED:
         return decision
+    own: bool | Denied = False
+    if permission.action.startswith("secretsmanager:"):
+        own = _secret_has_policy(aws, permission.resource)
+    elif ":repository/" in permission.resource:
+        own = _repository_has_policy(aws, permission.resource)
+    return Decision.UNDECIDED if own is True else decision
+
+
+def _secret_has_policy(aws: Aws, secret: str) -> bool | Denied:
     manager = aws.client("secretsmanager")
 
     def ask() -> bool:
         try:
-            answer = _whole(manager.get_resource_policy(SecretId=permission.resource))
+            answer = _whole(manager.get_resource_policy(SecretId=secret))
             return bool(answer.get("ResourcePolicy"))
         except manager.exceptions.ResourceNotFoundException:
             return False
 
-    own = asked(manager, ask)
-    return Decision.UNDECIDED if own is True else decision
+    return asked(manager, ask)
+
+
+def _repository_has_policy(aws: Aws, arn: str) -> bool | Denied:
+    ecr = aws.client("ecr")
+    owner, _, name = arn.split(":", 4)[4].partition(":repository/")
+
+    def ask() -> bool:
+        try:
+            return bool(ecr.get_repository_policy(registryId=owner, repositoryName=name)["policyText"])
+        except (ecr.exceptions.RepositoryPolicyNotFoundException, ecr.exceptions.RepositoryNotFoundException):
+            return False
+
+    return asked(ecr, ask)
 
 
 def read_secret(aws: Aws, secret: SecretId) -> SecretState | Denied | None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 # arn:<partition>:secretsmanager:<region>:<account>:secret:<name>; what follows is key, stage and version.
 _SECRET_ARN_PARTS = 7
+# <account>.dkr.ecr.<region>.amazonaws.com
+_ECR_HOST = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com")
 _DEFAULT_PLATFORM = ("LINUX", "X86_64")
 _ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
 
@@ -141,6 +144,22 @@ def _read_value_from(taker: str, value_from: str) -> SecretUse | ParameterUse:
     return SecretUse(taker, SecretId(":".join(parts[:_SECRET_ARN_PARTS]), stage, version), key)
 
 
+def malformed_references(definition: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what takes a secret by an ARN that ECS refuses at the start: neither the mere ARN nor one with all of key,
+    stage and version behind it (developer guide, "Pass Secrets Manager secrets through environment variables")."""
+    return tuple(
+        str(one.get("name", ""))
+        for container in definition.get("containerDefinitions") or ()
+        for one in (
+            *(container.get("secrets") or ()),
+            *((container.get("logConfiguration") or {}).get("secretOptions") or ()),
+        )
+        if (parts := str(one.get("valueFrom", "")).split(":"))[:1] == ["arn"]
+        and parts[2:3] == ["secretsmanager"]
+        and len(parts) not in (_SECRET_ARN_PARTS, _SECRET_ARN_PARTS + 3)
+    )
+
+
 def parameter_names(parameter: str) -> tuple[str, ...]:
     """Return the names that a parameter's name or ARN may stand for: the ARNs of ``x`` and ``/x`` are the same text."""
     if not parameter.startswith("arn:"):
@@ -157,6 +176,7 @@ class LogGroup:
     name: str
     region: str
     created: bool
+    stream_prefix: str = ""
 
 
 def log_groups(definition: Mapping[str, Any]) -> tuple[LogGroup, ...]:
@@ -168,7 +188,8 @@ def log_groups(definition: Mapping[str, Any]) -> tuple[LogGroup, ...]:
         if configuration.get("logDriver") == "awslogs" and options.get("awslogs-group"):
             created = str(options.get("awslogs-create-group", "")).lower() == "true"
             name, region = str(options["awslogs-group"]), str(options.get("awslogs-region", ""))
-            found.append(LogGroup(str(container.get("name", "")), name, region, created))
+            prefix = str(options.get("awslogs-stream-prefix", ""))
+            found.append(LogGroup(str(container.get("name", "")), name, region, created, prefix))
     return tuple(found)
 
 
@@ -195,13 +216,44 @@ class Permission:
     resource: str
 
 
-def needed_to_start(definition: Mapping[str, Any], account: str, region: str) -> tuple[Permission, ...]:
-    """Return what the execution role must be allowed so that a task gets its secrets and parameters.
+def needed_to_start(definition: Mapping[str, Any], account: str, region: str, registry: str) -> tuple[Permission, ...]:
+    """Return what the execution role must be allowed so that a task gets its images, secrets and parameters, and a log.
 
-    A secret is asked for by the ARN that stands in the definition, and IAM judges that text: a policy for the whole ARN
-    does not cover one that lacks the six characters at its end. (Developer guide, "Task execution IAM role".)
+    ``registry`` is the host of the account's own images; nobody is asked about others. A secret is asked for by the ARN
+    that stands in the definition, and IAM judges that text: a policy for the whole ARN does not cover one that lacks
+    the six characters at its end. (Developer guide, "Task execution IAM role" and "Send Amazon ECS logs to CloudWatch";
+    service authorization reference, "Amazon ECR" and "Amazon CloudWatch Logs".)
     """
-    return tuple(dict.fromkeys(_needed(use, account, region) for use in secret_uses(definition) if _has_arn(use)))
+    needed = [
+        *_needed_for_images(definition, account, region, registry),
+        *_needed_for_logs(definition, account, region),
+        *(_needed(use, account, region) for use in secret_uses(definition) if _has_arn(use)),
+    ]
+    return tuple(dict.fromkeys(needed))
+
+
+def _needed_for_images(definition: Mapping[str, Any], account: str, region: str, registry: str) -> Iterator[Permission]:
+    for container in definition.get("containerDefinitions") or ():
+        image = read_image(str(container.get("image", "")))
+        if not image.registry or image.registry != registry:
+            continue
+        # It is for the account's whole registry, and knows no resource.
+        yield Permission("ecr:GetAuthorizationToken", "*")
+        place = _ECR_HOST.fullmatch(image.registry)
+        owner, home = (place[1], place[2]) if place else (account, region)
+        for action in ("ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"):
+            yield Permission(action, f"arn:aws:ecr:{home}:{owner}:repository/{image.repository}")
+
+
+def _needed_for_logs(definition: Mapping[str, Any], account: str, region: str) -> Iterator[Permission]:
+    for group in log_groups(definition):
+        arn = f"arn:aws:logs:{group.region or region}:{account}:log-group:{group.name}:log-stream:"
+        # A stream is named prefix/container/task; IAM is asked of one before any task has its id.
+        stream = f"{arn}{group.stream_prefix}/{group.container}/task"
+        yield Permission("logs:CreateLogStream", stream)
+        yield Permission("logs:PutLogEvents", stream)
+        if group.created:
+            yield Permission("logs:CreateLogGroup", arn)
 
 
 def _has_arn(use: SecretUse | ParameterUse) -> bool:

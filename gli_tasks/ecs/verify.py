@@ -31,12 +31,14 @@ from gli_tasks.ecs.references import (
     secret_uses,
     task_role,
 )
+from gli_tasks.ecs.request_shape import shape_findings
 from gli_tasks.ecs.service_judgements import cluster_finding, quota_finding, service_findings
 from gli_tasks.errors import Refused, UsageError
 from gli_tasks.registry import find_image
 
 if TYPE_CHECKING:
-    from gli_tasks.settings import EcsService, Settings
+    from gli_tasks.ecs.request_shape import shape_findings
+from gli_tasks.settings import EcsService, Settings
 
 __all__ = ["Wanted", "require_verified", "verify", "wanted_by_tag", "wanted_service"]
 
@@ -59,7 +61,8 @@ def verify(aws: Aws, cluster: str, registry: str, wanted: Sequence[Wanted]) -> t
     if any(is_fargate(one.definition) for one in wanted):
         findings.append(quota_finding(wanted, known))
     for one in wanted:
-        findings += lint(one, aws.region)
+        # The linter reads the fields of a definition that is one.
+        findings += shape_findings(one) or lint(one, aws.region)
         findings += definition_findings(one, registry, aws.account, aws.region, known)
         findings += service_findings(one, known)
     return tuple(findings)
@@ -140,7 +143,7 @@ def _look(pool: ThreadPoolExecutor, aws: Aws, cluster: str, registry: str, wante
     known_roles = each(roles, look_definition.read_role)
     permissions = {
         role: pool.submit(look_definition.read_permissions, aws, _role_arn(role, aws.account), needed)
-        for role, needed in _permissions(wanted, aws).items()
+        for role, needed in _permissions(wanted, aws, registry).items()
     }
     secrets = each(here, look_definition.read_secret)
     stored = pool.submit(look_definition.read_parameters, aws, parameters) if parameters else None
@@ -188,12 +191,12 @@ def _parameters(wanted: Sequence[Wanted], region: str) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _permissions(wanted: Sequence[Wanted], aws: Aws) -> dict[str, list[Permission]]:
+def _permissions(wanted: Sequence[Wanted], aws: Aws, registry: str) -> dict[str, list[Permission]]:
     """Return what each execution role needs, of all services that have it."""
     needed: dict[str, dict[Permission, None]] = {}
     for one in wanted:
         role = execution_role(one.definition)
-        permissions = needed_to_start(one.definition, aws.account, aws.region)
+        permissions = needed_to_start(one.definition, aws.account, aws.region, registry)
         if role and permissions:
             needed.setdefault(role, {}).update(dict.fromkeys(permissions))
     return {role: list(permissions) for role, permissions in needed.items()}

@@ -188,8 +188,10 @@ def _roles(settings: Settings, iam: Any) -> None:
         iam.create_role(RoleName=role_name(role), AssumeRolePolicyDocument=json.dumps(trust))
     read: dict[str, set[tuple[str, str]]] = {}
     for one in definitions:
-        needed = needed_to_start(one, settings.aws.account, settings.aws.region)
-        read.setdefault(execution_role(one), set()).update((each.action, each.resource) for each in needed)
+        needed = needed_to_start(one, settings.aws.account, settings.aws.region, settings.registry.host)
+        read.setdefault(execution_role(one), set()).update(
+            (each.action, each.resource) for each in needed if each.action not in _STARTING_ACTIONS
+        )
     for role, pairs in read.items():
         # What AmazonECSTaskExecutionRolePolicy allows, and the secrets of its tasks.
         statements = [{"Effect": "Allow", "Action": _STARTING_ACTIONS, "Resource": "*"}]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -202,17 +204,20 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_changes_nothing(
     assert desk.writes() == before | refused_by_aws
 
 
-def interrupted(process: subprocess.Popen[str], within_s: float = 30) -> tuple[int, str, str]:
-    process.send_signal(signal.SIGINT)
+def interrupted(
+    process: subprocess.Popen[str], within_s: float = 30, number: signal.Signals = signal.SIGINT
+) -> tuple[int, str, str]:
+    process.send_signal(number)
     out, err = process.communicate(timeout=within_s)
     return process.returncode, out, err
 
 
-def test_ctrl_c_stops_the_one_off_task_and_says_so(desk: Desk) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_ci_job_s_cancel_stop_the_one_off_task_and_say_so(desk: Desk, number: signal.Signals) -> None:
     desk.cloud.serve(desk.cloud.register("serve"))
     process = desk.start("ecs.run", "--command", "deaf", "--yes")
     desk.cloud.until(lambda: len(desk.cloud.tasks()) == 2)
-    code, _, err = interrupted(process)
+    code, _, err = interrupted(process, number=number)
     assert code == 130, err
     assert "stopped by Ctrl-C; task " in err
     assert "was stopped" in err
@@ -284,6 +289,72 @@ def test_old_task_definitions_go_and_those_on_record_stay(desk: Desk) -> None:
     assert done == {"shop-api": {"deregistered": gone, "deleted": gone}}
     again = desk.invoke("ecs.prune", "--newest", "2")
     assert (again.returncode, again.stdout) == (0, "shop-api: 0 deregistered, 0 deleted\n"), again.stderr
+
+
+@contextmanager
+def answering(desk: Desk, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Start a task that asks; yield the process once the question stands, and the terminal to answer at."""
+    near, far = pty.openpty()
+    variables = {**desk.cloud.variables(), "GLI_PROJECT": "shop", "GLI_ENV_FOLDER": str(desk.shop.root)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "invoke", *words],
+        cwd=REPOSITORY,
+        env=clean_process_environment(**variables),
+        stdin=far,
+        stdout=far,
+        stderr=far,
+    )
+    os.close(far)
+    said = b""
+    while b"to go on: " not in said:
+        said += os.read(near, 4096)
+    try:
+        yield process, near
+    finally:
+        process.kill()
+        process.wait()
+        os.close(near)
+
+
+def rest_of(terminal: int) -> str:
+    """Return what is still said on a terminal, to the end of those who write there."""
+    said = b""
+    try:
+        while piece := os.read(terminal, 4096):
+            said += piece
+    except OSError:
+        # How Linux says that nobody has the other end open.
+        pass
+    return said.decode()
+
+
+def test_what_came_into_use_while_the_question_stood_is_not_pruned(desk: Desk) -> None:
+    arns = [desk.cloud.register("serve", str(number)) for number in range(5)]
+    desk.cloud.serve(arns[4])
+    record(desk, "r1", arns[3])
+    with answering(desk, "ecs.prune", "--newest", "1") as (process, terminal):
+        record(desk, "r2", arns[1])
+        os.write(terminal, b"yes\n")
+        said = rest_of(terminal)
+        assert process.wait(30) == 0, said
+    assert "shop-api: 2 deregistered, 0 deleted" in said
+    left = desk.cloud.client("ecs").list_task_definitions(familyPrefix="shop-api")["taskDefinitionArns"]
+    assert [arn.rsplit(":", 1)[-1] for arn in left] == ["2", "4", "5"]
+
+
+def test_a_rollout_that_began_while_the_question_stood_is_not_scaled(desk: Desk) -> None:
+    desk.cloud.serve(desk.cloud.register("serve"))
+    check = {"command": ["CMD-SHELL", "exit 1"], "interval": 300, "startPeriod": 300}
+    next_one = desk.cloud.register("serve", "0", healthCheck=check)
+    with answering(desk, "ecs.scale", "--count", "2") as (process, terminal):
+        desk.cloud.client("ecs").update_service(
+            cluster="shop-cluster", service="shop-api", taskDefinition=next_one, desiredCount=1
+        )
+        before = desk.writes()
+        os.write(terminal, b"yes\n")
+        said = rest_of(terminal)
+        assert (process.wait(30), "a deployment is under way" in said) == (2, True), said
+    assert desk.writes() == before
 
 
 def test_a_record_that_cannot_be_read_keeps_everything(desk: Desk) -> None:

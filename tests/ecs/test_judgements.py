@@ -25,7 +25,7 @@ from gli_tasks.ecs.facts import (
 from gli_tasks.ecs.findings import Finding, Level
 from gli_tasks.ecs.judgements import definition_findings, trusts_tasks
 from gli_tasks.ecs.look_definition import decisions
-from gli_tasks.ecs.references import Permission, SecretId, Wanted, read_image
+from gli_tasks.ecs.references import Permission, SecretId, Wanted, needed_to_start, read_image
 from gli_tasks.ecs.service_judgements import cluster_finding, quota_finding, service_findings
 
 ACCOUNT, REGION, REGISTRY = "123456789012", "us-east-1", "registry.example.com"
@@ -59,12 +59,13 @@ SERVICE = ServiceState("ACTIVE", (Attached("arn:tg", "api", 3000),), ("subnet-1"
 GROUP = TargetGroupState("arn:tg", 3000, "HTTP", "ip", "/health", "traffic-port", "vpc-1", ("arn:alb",))
 BALANCER = BalancerState("alb", "active", ("sg-alb",), {"arn:tg": 1})
 RULE = Ingress("tcp", 3000, 3000, False, ("sg-alb",))
+NEEDED = needed_to_start(WANTED.definition, ACCOUNT, REGION, REGISTRY)
 KNOWN = Inventory(
     cluster="ACTIVE",
     services={"api": SERVICE},
     images={read_image(IMAGE): ImageState(ImagePlace.PRESENT, "sha256:0", ("linux/amd64",))},
     roles={ROLE: RoleState(ROLE, TRUST)},
-    permissions={ROLE: {READ: Decision.ALLOWED}},
+    permissions={ROLE: dict.fromkeys(NEEDED, Decision.ALLOWED)},
     secrets={SecretId(SECRET, "", ""): SecretState(frozenset({"password"}))},
     target_groups={"tg": GROUP},
     balancers={"arn:alb": BALANCER},
@@ -165,8 +166,9 @@ OPEN: dict[str, tuple[Inventory, str]] = {
         "api image platform: the image does not say what it was built for",
     ),
     "a permission with a condition": (
-        replace(KNOWN, permissions={ROLE: {READ: Decision.UNDECIDED}}),
-        f"api execution role permissions: the role's own policies do not say whether it may read {SECRET}",
+        replace(KNOWN, permissions={ROLE: {**dict.fromkeys(NEEDED, Decision.ALLOWED), READ: Decision.UNDECIDED}}),
+        f"api execution role permissions: the role's own policies do not say whether it may"
+        f" secretsmanager:GetSecretValue on {SECRET}",
     ),
     "the default security group": (
         service(security_groups=()),
@@ -255,3 +257,16 @@ def test_what_the_simulator_says_is_read_in_both_of_its_forms() -> None:
 def test_an_image_s_name_is_taken_apart(text: str, parts: tuple[str, ...]) -> None:
     image = read_image(text)
     assert (image.registry, image.repository, image.tag, image.digest) == parts
+
+
+@pytest.mark.parametrize(
+    ("behind", "refused"),
+    [("", False), (":password::", False), (":password:AWSCURRENT:", False), (":password", True), (":password:", True)],
+)
+def test_an_arn_with_some_of_its_parameters_is_refused_at_the_start(behind: str, refused: bool) -> None:
+    container = {"name": "api", "image": IMAGE, "secrets": [{"name": "PASSWORD", "valueFrom": f"{SECRET}{behind}"}]}
+    wanted = replace(WANTED, definition={**WANTED.definition, "containerDefinitions": [container]})
+    stages = (SecretId(SECRET, stage, "") for stage in ("", "AWSCURRENT"))
+    known = replace(KNOWN, secrets=dict.fromkeys(stages, SecretState(frozenset({"password"}))))
+    findings = definition_findings(wanted, REGISTRY, ACCOUNT, REGION, known)
+    assert [one.subject for one in findings if one.level is Level.NG] == ["api secret of PASSWORD"] * refused

@@ -17,6 +17,7 @@ from gli_tasks.ecs.findings import Finding, Level
 from gli_tasks.ecs.lint import lint, vcpus
 from gli_tasks.ecs.plain_secrets import secret_in_variable
 from gli_tasks.ecs.references import Wanted
+from gli_tasks.ecs.request_shape import shape_findings
 from gli_tasks.ecs.verify import wanted_service
 from gli_tasks.settings import load_all
 from tests.ecs.verify_parts import change, variables
@@ -154,6 +155,15 @@ MISTAKES: dict[str, tuple[str, Any, str]] = {
         "log option labels a webhook's address",
     ),
     "a label's key": ("container.dockerLabels", {"key": "AKIAIOSFODNN7EXAMPLE"}, "label key an AWS access key"),
+    "no family": ("family", None, "names no family"),
+    "depends on nobody": (
+        "container.dependsOn",
+        [{"containerName": "proxy", "condition": "START"}],
+        "lets api depend on a container 'proxy' that is not there",
+    ),
+    "depends on itself": ("container.dependsOn", [{"containerName": "api", "condition": "START"}], "on itself"),
+    "more memory than the task": ("container.memory", 1024, "has containers of 1024 MiB in all, and the task has 512"),
+    "more CPU than the task": ("container.cpu", 512, "has containers of 512 CPU units in all, and the task has 256"),
     "a variable twice": ("container.environment", variables(A="1") + variables(A="2"), "has 2 variables A"),
     "a variable and a secret": (
         "container.secrets",
@@ -169,6 +179,29 @@ def test_a_mistake_is_exactly_one_finding(mistake: str) -> None:
     found = broken(lint(change(wanted(), path, value), REGION))
     assert len(found) == 1
     assert part in found[0]
+
+
+def test_a_limit_above_the_task_s_memory() -> None:
+    definition = copy.deepcopy(CLEAN)
+    definition["containerDefinitions"][0] |= {"memory": 1024, "memoryReservation": 256}
+    assert broken(lint(wanted(definition), REGION)) == ["gives api more memory than the task's 512 MiB"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "sentence"),
+    [
+        ("container.healthCheck.interval", "hunter2x", "containerDefinitions[0].healthCheck.interval has a value of a"),
+        ("container.dependsOn", [{"condition": "START"}], "containerDefinitions[0].dependsOn[0] lacks containerName"),
+        ("container.comand", ["hunter2x"], "containerDefinitions[0] has comand, which"),
+        ("family", None, "the top level lacks family"),
+        ("containerDefinitions", "hunter2x", "containerDefinitions has a value of a type"),
+    ],
+)
+def test_what_aws_has_no_room_for_is_named_by_its_place_alone(path: str, value: Any, sentence: str) -> None:
+    assert shape_findings(wanted()) == ()
+    (found,) = shape_findings(change(wanted(), path, value))
+    assert (found.level, found.sentence.startswith(sentence)) == (Level.NG, True), found
+    assert "hunter2x" not in str(found)
 
 
 def test_a_container_that_serves_must_be_essential() -> None:

@@ -80,12 +80,44 @@ def allowing(*, effect: str, resource: str) -> Broken:
     def broken(production: Production) -> Iterator[list[Wanted]]:
         iam, of = production.client("iam"), {"RoleName": "ecsTaskExecutionRole", "PolicyName": "start-tasks"}
         old = iam.get_role_policy(**of)["PolicyDocument"]
+        others = [one for one in old["Statement"] if "secretsmanager:GetSecretValue" not in one["Action"]]
         statement = {"Effect": effect, "Action": "secretsmanager:GetSecretValue", "Resource": resource}
-        iam.put_role_policy(**of, PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": statement}))
+        new = {"Version": "2012-10-17", "Statement": [*others, statement]}
+        iam.put_role_policy(**of, PolicyDocument=json.dumps(new))
         yield production.wanted()
         iam.put_role_policy(**of, PolicyDocument=json.dumps(old))
 
     return broken
+
+
+@pytest.mark.parametrize(
+    ("service", "refused"),
+    [
+        (
+            "ecr",
+            "ecr:GetAuthorizationToken on *; ecr:BatchGetImage on"
+            " arn:aws:ecr:ap-northeast-2:917891822317:repository/{repository};",
+        ),
+        ("logs", "logs:CreateLogStream on arn:aws:logs:ap-northeast-2:917891822317:log-group:"),
+    ],
+)
+def test_a_role_that_may_not_fetch_the_image_or_write_the_log_starts_no_task(
+    production: Production, service: str, refused: str
+) -> None:
+    iam, of = production.client("iam"), {"RoleName": "ecsTaskExecutionRole", "PolicyName": "start-tasks"}
+    old = iam.get_role_policy(**of)["PolicyDocument"]
+    left = [
+        {**one, "Action": actions}
+        for one in old["Statement"]
+        if (actions := [action for action in one["Action"] if not action.startswith(f"{service}:")])
+    ]
+    iam.put_role_policy(**of, PolicyDocument=json.dumps({**old, "Statement": left}))
+    findings = production.verify()
+    iam.put_role_policy(**of, PolicyDocument=json.dumps(old))
+    wrong = {one.subject: one.sentence for one in findings if one.level is Level.NG}
+    assert list(wrong) == ["api execution role permissions", "websocket execution role permissions"]
+    repository = production.settings.ecs_services["api"].repository
+    assert refused.format(repository=repository) in wrong["api execution role permissions"]
 
 
 @contextmanager
@@ -416,7 +448,11 @@ def test_a_log_group_that_is_made_at_the_start_need_not_be_there(production: Pro
     options = production.wanted()[0].containers[0]["logConfiguration"]["options"]
     new = {**options, "awslogs-group": "/ecs/new", "awslogs-create-group": "true"}
     findings = production.verify(production.changed("container.logConfiguration.options", new))
-    assert levels(findings, Level.NG) == []
+    assert {one.subject: one.level for one in findings}["api log group"] is Level.OK
+    # What AmazonECSTaskExecutionRolePolicy does not allow.
+    (wrong,) = (one for one in findings if one.level is Level.NG)
+    arn = "arn:aws:logs:ap-northeast-2:917891822317:log-group:/ecs/new:log-stream:"
+    assert f"the role may not logs:CreateLogGroup on {arn}" in f"{wrong.sentence}$"
 
 
 def test_an_open_port_is_let_in(production: Production) -> None:

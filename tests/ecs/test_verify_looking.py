@@ -48,7 +48,10 @@ DENIED: dict[str, tuple[list[str], str]] = {
     "BatchGetImage": (of("image platform"), "ecr:BatchGetImage"),
     "GetDownloadUrlForLayer": (of("image platform"), "ecr:GetDownloadUrlForLayer"),
     "GetRole": (of("execution role", "task role"), "iam:GetRole"),
-    "SimulatePrincipalPolicy": (["api execution role permissions"], "iam:SimulatePrincipalPolicy"),
+    "SimulatePrincipalPolicy": (
+        ["api execution role permissions", "websocket execution role permissions"],
+        "iam:SimulatePrincipalPolicy",
+    ),
     "GetSecretValue": (["api secret gli/db/production-u1ubhz"], "secretsmanager:GetSecretValue"),
     "DescribeLogGroups": (of("log group"), "logs:DescribeLogGroups"),
     "DescribeTargetGroups": (
@@ -167,7 +170,7 @@ def test_what_services_share_is_asked_once(production: Production) -> None:
         "BatchGetImage": 2,
         "GetDownloadUrlForLayer": 2,
         "GetRole": 2,
-        "SimulatePrincipalPolicy": 1,
+        "SimulatePrincipalPolicy": 4,
         "GetSecretValue": 1,
         "DescribeLogGroups": 2,
         "DescribeTargetGroups": 2,
@@ -220,8 +223,8 @@ def test_the_task_shows_a_table_and_its_counts(production: Production) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     rows = [line.split() for line in done.stdout.splitlines()]
     assert ["level", "subject", "finding"] in rows
-    assert sum(row[:1] == ["OK"] for row in rows) == 30
-    assert done.stdout.splitlines()[-1] == "30 OK, 0 NG, 0 SKIP"
+    assert sum(row[:1] == ["OK"] for row in rows) == 31
+    assert done.stdout.splitlines()[-1] == "31 OK, 0 NG, 0 SKIP"
 
 
 def test_the_task_refuses_what_is_wrong_and_says_what_to_do(production: Production) -> None:
@@ -271,4 +274,4 @@ def test_the_twin_holds_whatever_definitions_refer_to(production: Production) ->
     assert found["api secret gli/jwt"] in ("holds private", "holds public", "is there")
     parameters = [subject for subject in found if subject.startswith("api parameter")]
     assert parameters == ["api parameter /gli/by-name", "api parameter /gli/by-arn", "api parameter /flat"]
-    assert found["api execution role permissions"] == "the role may read all 6 that its tasks start with"
+    assert found["api execution role permissions"] == "the role may do all 11 things that its tasks start with"

@@ -45,7 +45,7 @@ def scale(
         wait_scaled,
     )
     from gli_tasks.ecs.services import read_services, require_settled
-    from gli_tasks.errors import UsageError
+    from gli_tasks.errors import Refused, UsageError
 
     asked = {
         flag: int(number(flag, text, 0, 5_000))
@@ -80,6 +80,10 @@ def scale(
     at.allow(sentence, yes)
     if not same:
         with at.alone("ecs.scale"):
+            # A release may have begun, or another person changed the range, while the question stood.
+            require_settled(read_services(ecs, cluster, [one.service]))
+            if read_range(scaling, cluster, one.service) != scaled:
+                raise Refused(f"the range of {name} was changed meanwhile", remedy="start again")
             if "count" in asked:
                 set_count(ecs, cluster, one.service, asked["count"])
             else:
@@ -131,7 +135,7 @@ def prune(
 
     plans = planning(plan)
     from gli_tasks.ecs.definition import family_of
-    from gli_tasks.ecs.prune import in_use, prunable, read_revisions
+    from gli_tasks.ecs.prune import Revision, in_use, prunable, read_revisions
     from gli_tasks.ecs.prune import prune as prune_family
     from gli_tasks.releases_on_record import on_record
 
@@ -140,9 +144,13 @@ def prune(
     settings, ecs = at.settings, at.aws.client("ecs")
     files = {one.task_definition for one in pick(settings.ecs_services, service).values()}
     families = sorted({family_of(settings.folder / file, settings.values) for file in files})
-    recorded = on_record(at.aws.client("s3"), settings.state.bucket, healthy).task_definitions
-    keep = recorded | in_use(ecs, settings.ecs.cluster)
-    going = {family: prunable(read_revisions(ecs, family, inactive=delete), keep, kept) for family in families}
+
+    def decided() -> dict[str, tuple[Revision, ...]]:
+        recorded = on_record(at.aws.client("s3"), settings.state.bucket, healthy).task_definitions
+        keep = recorded | in_use(ecs, settings.ecs.cluster)
+        return {family: prunable(read_revisions(ecs, family, inactive=delete), keep, kept) for family in families}
+
+    going = decided()
     verb = "delete" if delete else "deregister"
     if plans:
         show_planned(at.console, [f"{verb} {one.short}" for found in going.values() for one in found], json)
@@ -152,8 +160,17 @@ def prune(
         doing = "deleting" if delete else "deregistering"
         at.allow(f"{doing} {total} task definitions of {', '.join(families)}", yes)
     with at.alone("ecs.prune"):
+        # While the question stood, a release or a task may have come to need what was to go. Nothing goes that was not
+        # asked about.
+        now = decided()
         done = {
-            family: prune_family(ecs, family, found, delete=delete, on_change=at.console.line)
+            family: prune_family(
+                ecs,
+                family,
+                [one for one in found if one in now[family]],
+                delete=delete,
+                on_change=at.console.line,
+            )
             for family, found in going.items()
         }
     if json:

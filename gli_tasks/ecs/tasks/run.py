@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import flags, number, operator, pick, pick_one, planning, show_planned, surroundings
+from gli_tasks.edge import (
+    ended_as_by_ctrl_c,
+    flags,
+    number,
+    operator,
+    pick,
+    pick_one,
+    planning,
+    show_planned,
+    surroundings,
+)
 
 
 @task(
@@ -65,19 +75,20 @@ def run(
         what = shlex.join(words) or "the image's own command"
         show_planned(at.console, [f"{name}: run {what} in {short(placement.task_definition)}, one task"], json)
         return
-    done = run_once(
-        ecs,
-        at.aws.client("logs"),
-        placement,
-        container=one.container,
-        command=words,
-        environment={},
-        cpu=cpu or "",
-        memory=memory or "",
-        timeout_s=timeout_s,
-        poll_s=settings.rollout.poll_s,
-        on_line=at.console.line if json else at.console.answer,
-    )
+    with ended_as_by_ctrl_c():
+        done = run_once(
+            ecs,
+            at.aws.client("logs"),
+            placement,
+            container=one.container,
+            command=words,
+            environment={},
+            cpu=cpu or "",
+            memory=memory or "",
+            timeout_s=timeout_s,
+            poll_s=settings.rollout.poll_s,
+            on_line=at.console.line if json else at.console.answer,
+        )
     if json:
         at.console.answer_json(dataclasses.asdict(done))
     require_success(done)

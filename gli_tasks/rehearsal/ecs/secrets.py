@@ -31,10 +31,15 @@ class SecretReference:
 
 
 def read_reference(value_from: str) -> SecretReference:
-    """Take a ``valueFrom`` apart: a Secrets Manager ARN with its suffixes, else a parameter's ARN or name."""
+    """Take a ``valueFrom`` apart: a Secrets Manager ARN with its suffixes, else a parameter's ARN or name.
+
+    Raises SecretError for an ARN with some of its suffixes: ECS takes all three or none.
+    """
     if not value_from.startswith(_SECRETS_MANAGER):
         return SecretReference("ssm", value_from)
     parts = value_from.split(":")
+    if len(parts) not in (_ARN_PARTS, _ARN_PARTS + 3):
+        raise SecretError(wording.secret_arn_malformed(value_from))
     suffixes = [part or None for part in parts[_ARN_PARTS:]]
     key, stage, version = (*suffixes, None, None, None)[:3]
     return SecretReference("asm", ":".join(parts[:_ARN_PARTS]), key, stage, version)

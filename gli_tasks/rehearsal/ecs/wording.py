@@ -60,6 +60,15 @@ def secret_without_key(reference: str, key: str) -> str:
     )
 
 
+def secret_arn_malformed(reference: str) -> str:
+    """Say that a secret's ARN has some of key, stage and version, and not all."""
+    return (
+        "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
+        "unable to retrieve secret from asm: unexpected ARN format with parameters when trying to retrieve ASM secret: "
+        f"{reference}"
+    )
+
+
 def log_group_missing(group: str, stream: str) -> str:
     """Say that the awslogs driver could not make its stream."""
     return (
