@@ -179,6 +179,7 @@ def test_a_command_is_run_with_its_lines_and_its_exit_code(desk: Desk) -> None:
         (["ecs.scale", "--yes"], 2, "either by --count, or by --min and --max"),
         (["ecs.scale", "--count", "1", "--max", "2", "--yes"], 2, "either by --count, or by --min and --max"),
         (["ecs.scale", "--count", "-1", "--yes"], 2, "--count takes a number from 0"),
+        (["ecs.scale", "--count", "2.5", "--yes"], 2, "--count takes a whole number from 0 to 5000, not '2.5'"),
         (["ecs.scale", "--max", "2", "--yes"], 2, "nothing scales this service"),
         (["ecs.logs", "--since", "yesterday"], 2, "30s, 10m, 2h or 1d"),
         (["ecs.logs", "--lines", "many"], 2, "--lines takes a number"),

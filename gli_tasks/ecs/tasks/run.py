@@ -14,6 +14,7 @@ from gli_tasks.edge import (
     planning,
     show_planned,
     surroundings,
+    whole_number,
 )
 
 
@@ -182,7 +183,7 @@ def logs(
 
     from gli_tasks.ecs.logs import LogLine, LogReader, follow_lines, last_lines, places_of, seconds_of
 
-    count = int(number("lines", lines, 0, 10_000))
+    count = whole_number("lines", lines, 0, 10_000)
     since_ms = int((time.time() - seconds_of(since)) * 1_000)
     at = surroundings(env, project, "aws", "ecs", "services")
     services = {name: one.service for name, one in pick(at.settings.ecs_services, service).items()}
