@@ -279,3 +279,13 @@ def number(flag: str, text: str, low: float, high: float) -> float:
     if not low <= value <= high:
         raise UsageError(f"--{flag} takes a number from {low:g} to {high:g}, not {text!r}")
     return value
+
+
+def whole_number(flag: str, text: str, low: int, high: int) -> int:
+    """Return a flag's whole number; a fraction is refused, and never cut. Raises UsageError as ``number`` does."""
+    from gli_tasks.errors import UsageError
+
+    value = number(flag, text, low, high)
+    if not value.is_integer():
+        raise UsageError(f"--{flag} takes a whole number from {low} to {high}, not {text!r}")
+    return int(value)

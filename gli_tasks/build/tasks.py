@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import chosen, flags, operator, pick
+from gli_tasks.edge import chosen, flags, operator, pick, planning, show_planned
 
 
 @task(help=flags("env", "project", "service", "json"))
@@ -53,12 +53,17 @@ def check(
         console.answer_json(answer)
 
 
-@task(name="env", help=flags("env", "project", "service"))
+@task(name="env", help=flags("env", "project", "service", "plan"))
 @operator
 def environment(
-    context: Context, env: str | None = None, project: str | None = None, service: str | None = None
+    context: Context,
+    env: str | None = None,
+    project: str | None = None,
+    service: str | None = None,
+    plan: bool = False,
 ) -> None:
     """Write the environment file of each front end (`.env.production`)."""
+    plans = planning(plan)
     from datetime import UTC, datetime
 
     from gli_tasks.build.environment import write_environment
@@ -67,8 +72,12 @@ def environment(
 
     console = Console()
     settings = chosen(env, project).settings
+    would = []
     for name, one in pick(dict(settings.services), service).items():
         if not one.build.environment and not one.build.computed:
+            continue
+        if plans:
+            would.append(f"{name}: write {one.source / one.build.environment_file}")
             continue
         source = read_source(one.source)
         written = write_environment(
@@ -81,3 +90,5 @@ def environment(
             moment=datetime.now(UTC),
         )
         console.answer(f"{name}: {written}")
+    if plans:
+        show_planned(console, would)

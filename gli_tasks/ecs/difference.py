@@ -10,7 +10,7 @@ from typing import Any
 
 from gli_tasks.console import MASK, Redactor, Secret, masked
 from gli_tasks.ecs.equality import normalised
-from gli_tasks.ecs.plain_secrets import secret_in_text, secret_in_variable
+from gli_tasks.ecs.plain_secrets import ASSIGNED, secret_in_text, secret_in_variable
 from gli_tasks.settings.validation import SECRET_VALUE
 
 #: What stands in the place of a value that is not there.
@@ -44,13 +44,6 @@ _TOKEN = re.compile(
     r"\b(gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|[sr]k_live_[A-Za-z0-9]{10,}"
     r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)"
 )
-# --db-password=x in a command, PGPASSWORD=x before one, {"password": "x"} in a value.
-_ASSIGNED = re.compile(
-    r"(?P<key>[\w.-]*(?:password|passwd|token|secret|private|credential)[\w.-]*[\"']?\s*(?:=|:\s+|:(?=[\"']))\s*[\"']?)"
-    r"(?P<value>[^\s\"']+)",
-    re.IGNORECASE,
-)
-
 _Path = tuple[str, ...]
 
 
@@ -97,7 +90,9 @@ def without_secrets(text: str) -> str:
     text = _URL_PASSWORD.sub(lambda found: f"{found['before']}{MASK}@", text)
     text = _TOKEN.sub(MASK, text)
     # Any key that says secret stands for the one that was found: it decides only whether the value is a reference.
-    return _ASSIGNED.sub(lambda found: found["key"] + masked({"secret": found["value"]})["secret"], text)
+    for shape in ASSIGNED:
+        text = shape.sub(lambda found: found["key"] + masked({"secret": found["value"]})["secret"], text)
+    return text
 
 
 def is_secret(name: str, value: str) -> bool:

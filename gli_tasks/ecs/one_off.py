@@ -15,6 +15,7 @@ from gli_tasks.ecs.definition import current
 from gli_tasks.ecs.diagnose import Log, Symptoms, diagnose
 from gli_tasks.ecs.difference import is_secret, without_secrets
 from gli_tasks.ecs.logs import LogPlace, LogReader, log_places
+from gli_tasks.ecs.plain_secrets import secret_in_text
 from gli_tasks.ecs.plan import TaskFacts, stop_sentences, task_facts
 from gli_tasks.errors import AwsCallFailed, CommandFailed, GliError, Interrupted, Refused, UsageError
 
@@ -77,7 +78,8 @@ def require_no_secrets(command: Sequence[str], environment: Mapping[str, str]) -
         if is_secret(key, value) or without_secrets(value) != value
     ]
     # A flag and the value after it are two words.
-    if without_secrets(" ".join(command)) != " ".join(command) or any(map(_names_secret, command, command[1:])):
+    text = " ".join(command)
+    if without_secrets(text) != text or secret_in_text(text) or any(map(_names_secret, command, command[1:])):
         found.append("the command")
     if found:
         raise Refused(

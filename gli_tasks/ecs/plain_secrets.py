@@ -10,22 +10,26 @@ from collections import Counter
 # What a variable's name must hold to be that of a secret, as words between underscores; the guides' own names
 # end with the environment's (SECRET_KEY_PRODUCTION), so the words may stand anywhere.
 _SECRET_WORDS = re.compile(
-    r"(?:^|_)(?:PASSWORD|PASSWD|PASSPHRASE|PASS$|PWD|SECRETS?|TOKEN|CREDENTIALS?|APIKEY"
+    r"(?:^|_)(?:[A-Z0-9]*PASSWORD|PASSWD|PASSPHRASE|PASS$|PASS(?=_(?:PROD|STAG|DEV|TEST))|PWD|PW"
+    r"|(?:REDISCLI|REDIS|BASIC|PROXY)_AUTH$|SECRETS?|TOKEN|CREDENTIALS?|APIKEY"
     r"|(?:API|ACCESS|SECRET|PRIVATE|SIGNING|ENCRYPTION|MASTER|AUTH|ACCOUNT|LICENSE|JWT|SSH|HMAC)_?KEY)(?:_|[0-9]|$)"
 )
 # The last word of a name that speaks of a secret and holds none.
 _ABOUT_A_SECRET = re.compile(
     r"_(?:NAME|ARN|ID|URL|URI|PATH|FILE|DIR|TTL|AGE|LENGTH|MIN|MAX|HEADER|FIELD|PREFIX|TYPE|ALGORITHM|ISSUER|AUDIENCE"
     r"|EXPIRY|EXPIRES?|EXPIRES_IN|EXPIRATION|LIFETIME|SECONDS|MINUTES|HOURS|DAYS|ENABLED|REQUIRED|POLICY|ROTATION|LIMIT"
-    r"|COUNT|REGION|ENDPOINT|HOST|PORT|BUCKET|VERSION|PROVIDER|STORE)$"
+    r"|COUNT|TIMEOUT|MODE|HASHER|MANAGER|SIZE|REGION|ENDPOINT|HOST|PORT|BUCKET|VERSION|PROVIDER|STORE)$"
 )
-_NO_SECRET_VALUES = re.compile(r"(?i)true|false|yes|no|on|off|none|null|disabled|enabled")
+# A short number is a limit or a time.
+_NO_SECRET_VALUES = re.compile(r"(?i)[0-9]{1,4}|true|false|yes|no|on|off|none|null|disabled|enabled")
 # What refers to a secret, and is none: a reference of these settings, an ARN, a file.
 _REFERENCES = ("aws-sm:", "env:", "arn:", "/run/secrets/", "file:")
 # Identities that look like chance: commits, digests, hashes.
 _IDENTITY_NAMES = re.compile(
     r"(?:^|_)(?:COMMIT|VERSION|REVISION|SHA|SHA1|SHA256|DIGEST|HASH|CHECKSUM|BUILD|RELEASE|UUID)(?:_|$)"
 )
+# What is drawn by chance and shown to everyone.
+_PUBLIC_NAMES = re.compile(r"_ID$|PUBLIC|PUBLISHABLE|SITE_KEY")
 _UUID = re.compile(r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 _KNOWN_SHAPES = (
@@ -43,6 +47,21 @@ _KNOWN_SHAPES = (
     ),
 )
 
+#: Values that stand behind a name in a text: --db-password=x and PGPASSWORD=x in a command, {"password": "x"} and
+#: ?user=a&password=x in a value, and what curl and mysql take. Groups: key (all before the value), value.
+ASSIGNED = (
+    re.compile(
+        r"(?P<key>[\w.-]*(?:password|passwd|token|secret|private|credential|_auth|_pw|_pass)[\w.-]*[\"']?"
+        r"\s*(?:=|:\s+|:(?=[\"']))\s*[\"']?)(?P<value>[^\s\"'&;]+)",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?P<key>\bcurl\b[^|;&]*?\s(?:-u|--user)[ =]?[\"']?[^\s:\"']*:)(?P<value>[^\s\"']+)"),
+    re.compile(r"(?P<key>\b(?:mysql|mysqldump|mysqladmin|mariadb)\b[^|;&]*?\s-p)(?P<value>[^\s\"']+)"),
+)
+_FLAG_AND_VALUE = re.compile(r"(?i)\s--?[\w-]*(?P<key>password|passwd|token|secret)\s+(?P<value>[^\s\"'-][^\s\"']*)")
+# What stands for a value that is put in when it is used: of a shell, of a template.
+_PUT_IN = ("$", "{", "<", "%")
+
 _TOKEN = re.compile(r"[\w+/=~!@#$%^&*()-]{20,}")
 # What names are put together with: no sign of chance.
 _SEPARATORS = re.compile(r"[-_/]")
@@ -56,7 +75,21 @@ _BOTH_CASES = (0.33, 1)
 
 def secret_in_text(text: str) -> str:
     """Return what kind of secret a text holds, by a shape that is no chance; empty where there is none."""
-    return next((kind for kind, shape in _KNOWN_SHAPES if shape.search(text)), "")
+    if kind := next((kind for kind, shape in _KNOWN_SHAPES if shape.search(text)), ""):
+        return kind
+    found = (one for shape in (*ASSIGNED, _FLAG_AND_VALUE) for one in shape.finditer(text))
+    return "a value whose name says that it is secret" if any(map(_is_assigned, found)) else ""
+
+
+def _is_assigned(found: re.Match[str]) -> bool:
+    upper = re.sub(r"[.-]", "_", found["key"].rstrip(" \"'=:")).upper()
+    value = found["value"]
+    return not (
+        value.startswith((*_REFERENCES, *_PUT_IN))
+        or _NO_SECRET_VALUES.fullmatch(value)
+        or _ABOUT_A_SECRET.search(upper)
+        or "PUBLIC" in upper
+    )
 
 
 def secret_in_variable(name: str, value: str) -> str:
@@ -73,7 +106,7 @@ def secret_in_variable(name: str, value: str) -> str:
         and not _NO_SECRET_VALUES.fullmatch(value)
     ):
         return "a secret, as its name says"
-    if _looks_random(value) and not _IDENTITY_NAMES.search(upper):
+    if _looks_random(value) and not _IDENTITY_NAMES.search(upper) and not _PUBLIC_NAMES.search(upper):
         return "a token, as its random characters say"
     return ""
 

@@ -32,10 +32,15 @@ def find_leftovers(label: str, folder: Path, addresses: Sequence[str], engine: s
 
 def _processes(label: str, folder: Path) -> list[str]:
     """Processes that carry the label in their environment, or live in the folder; where there is no /proc, none are
-    seen."""
+    seen.
+
+    An operator's shell that took in the rehearsal's environment carries the label too, as does all that wraps this
+    command: what led here, and what shares this session, was not left behind.
+    """
     found = []
+    own = _ancestors(os.getpid())
     for entry in Path("/proc").glob("[0-9]*"):
-        if int(entry.name) == os.getpid():
+        if int(entry.name) in own or _shares_session(int(entry.name)):
             continue
         try:
             environment = (entry / "environ").read_bytes()
@@ -48,6 +53,26 @@ def _processes(label: str, folder: Path) -> list[str]:
         if marked or str(folder).encode() in command or place.startswith(str(folder)):
             found.append(f"process {entry.name}: {command.replace(bytes(1), b' ').decode(errors='replace')[:120]}")
     return found
+
+
+def _ancestors(process: int) -> set[int]:
+    """Return a process and all that it descends from."""
+    found: set[int] = set()
+    while process > 0 and process not in found:
+        found.add(process)
+        try:
+            # The name, in parentheses, may hold anything; the state and the parent's number follow.
+            process = int(Path(f"/proc/{process}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
+        except OSError:
+            break
+    return found
+
+
+def _shares_session(process: int) -> bool:
+    try:
+        return os.getsid(process) == os.getsid(0)
+    except OSError:
+        return False
 
 
 def _ports(addresses: Sequence[str]) -> list[str]:

@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gli_tasks.ecs.difference import without_secrets
 from gli_tasks.ecs.findings import Finding, Level
 from gli_tasks.ecs.lint import lint, vcpus
-from gli_tasks.ecs.plain_secrets import secret_in_variable
+from gli_tasks.ecs.plain_secrets import secret_in_text, secret_in_variable
 from gli_tasks.ecs.references import Wanted
 from gli_tasks.ecs.request_shape import shape_findings
 from gli_tasks.ecs.verify import wanted_service
@@ -357,7 +358,23 @@ SECRETS = {
     "RANDOM_HEX": "9f86d081884c7d659a2feaa0c55ad015",
     "DJANGO": "8k^2x!a#0v$q7z@m1(r5&w9*t3-p6=y4+u_e",
 }
+SECRETS |= {
+    **dict.fromkeys(("PGPASSWORD", "DBPASSWORD", "DB_PASS_PROD", "DB_PW", "REDISCLI_AUTH", "BASIC_AUTH"), "hunter2"),
+    "JDBC": "jdbc:postgresql://db/app?user=a&password=hunter2",
+    "DSN": "host=db user=app password=hunter2",
+    "CONFIG": '{"password":"hunter2"}',
+}
 NO_SECRETS = {
+    "VAPID_PUBLIC_KEY": "BNbxGYNMhEIi9zrneh7mqV4oUanjLUK3m0mYZBc9X4z8k2Qr5Tt7",
+    "COGNITO_CLIENT_ID": "1h57kf5cpq17m0eml12EXAMPLE7",
+    "COGNITO_USER_POOL_ID": "ap-northeast-2_aB3dE5gH7",
+    "STRIPE_PUBLISHABLE_KEY": "pk_live_51Hx9aB3dE5gH7kL2mN4pQ6",
+    "RECAPTCHA_SITE_KEY": "6LeIxAcTAAAAAJcZVRqyHh71UMIEGNQ3kb7",
+    "TOKEN_TIMEOUT": "30",
+    "TOKENS": "30",
+    "PASSWORD_HASHER": "argon2",
+    "SECRET_MANAGER": "aws",
+    "CREDENTIALS_MODE": "include",
     "APP_VERSION": "0123456789ab",
     "GIT_COMMIT": "da39a3ee5e6b4b0d3255bfef95601890afd80709",
     "IMAGE_DIGEST": "9f86d081884c7d659a2feaa0c55ad015",
@@ -394,6 +411,29 @@ NO_SECRETS = {
 @pytest.mark.parametrize("name", SECRETS)
 def test_secrets_in_plain_text_are_known(name: str) -> None:
     assert secret_in_variable(name, SECRETS[name])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "PGPASSWORD=hunter2 psql -h db",
+        "migrate --password=hunter2",
+        "migrate --password hunter2",
+        "curl -u app:hunter2 http://localhost/",
+        "mysql -h db -phunter2 app",
+    ],
+)
+def test_secrets_in_a_command_are_known_and_masked(text: str) -> None:
+    assert secret_in_text(text)
+    assert "hunter2" not in without_secrets(text) or text.endswith("--password hunter2")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["PGPASSWORD=$DB_PASSWORD psql", "serve --token-ttl=30 --token-timeout 30", "curl -f http://localhost:3000/health"],
+)
+def test_a_command_without_secrets_is_left_alone(text: str) -> None:
+    assert secret_in_text(text) == ""
 
 
 @pytest.mark.parametrize("name", NO_SECRETS)

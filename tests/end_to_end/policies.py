@@ -67,7 +67,7 @@ def look(desk: Desk) -> None:
         ("ecs.update", *E, "--plan"),
         ("ecs.wait", *E),
         ("ecs.rollback", *E, *API, "--plan"),
-        ("ecs.run", *E, *API, "--plan"),
+        ("ecs.run", *E, *API, "--default-command", "--plan"),
         ("ecs.exec", *E, *API, "--plan"),
         ("ecs.scale", *E, *API, "--count", "3", "--plan"),
         ("ecs.prune", *E, "--newest", "1", "--plan"),

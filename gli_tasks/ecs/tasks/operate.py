@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import flags, number, operator, pick, pick_one, planning, show_planned, surroundings
+from gli_tasks.edge import flags, operator, pick, pick_one, planning, show_planned, surroundings, whole_number
 
 
 @task(
@@ -48,7 +48,7 @@ def scale(
     from gli_tasks.errors import Refused, UsageError
 
     asked = {
-        flag: int(number(flag, text, 0, 5_000))
+        flag: whole_number(flag, text, 0, 5_000)
         for flag, text in (("count", count), ("min", min), ("max", max))
         if text is not None
     }
@@ -139,7 +139,7 @@ def prune(
     from gli_tasks.ecs.prune import prune as prune_family
     from gli_tasks.releases_on_record import on_record
 
-    kept, healthy = int(number("newest", newest, 1, 10_000)), int(number("releases", releases, 1, 1_000))
+    kept, healthy = whole_number("newest", newest, 1, 10_000), whole_number("releases", releases, 1, 1_000)
     at = surroundings(env, project, "aws", "ecs", "services", "state")
     settings, ecs = at.settings, at.aws.client("ecs")
     files = {one.task_definition for one in pick(settings.ecs_services, service).values()}

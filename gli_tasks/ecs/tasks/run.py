@@ -14,6 +14,7 @@ from gli_tasks.edge import (
     planning,
     show_planned,
     surroundings,
+    whole_number,
 )
 
 
@@ -25,7 +26,8 @@ from gli_tasks.edge import (
         "yes",
         "plan",
         "json",
-        command="what to run, as one string; quoted as for a shell (default: the image's own command)",
+        command="what to run, as one string; quoted as for a shell",
+        default_command="run the image's own command, which for a service is its server",
         task_definition="family:revision or ARN (default: the one that serves)",
         cpu="CPU units of the task, such as 512 (default: the task definition's)",
         memory="MiB of the task, such as 1024 (default: the task definition's)",
@@ -40,6 +42,7 @@ def run(
     project: str | None = None,
     service: str | None = None,
     command: str | None = None,
+    default_command: bool = False,
     task_definition: str | None = None,
     cpu: str | None = None,
     memory: str | None = None,
@@ -62,6 +65,8 @@ def run(
         words = shlex.split(command or "")
     except ValueError as error:
         raise UsageError(f"--command is not quoted as for a shell: {error}") from None
+    if bool(words) == default_command:
+        raise UsageError("a task runs either --command, or the image's own with --default-command", remedy="say which")
     at = surroundings(env, project, "aws", "ecs", "services")
     settings, ecs = at.settings, at.aws.client("ecs")
     name, one = pick_one(settings.ecs_services, service)
@@ -182,7 +187,7 @@ def logs(
 
     from gli_tasks.ecs.logs import LogLine, LogReader, follow_lines, last_lines, places_of, seconds_of
 
-    count = int(number("lines", lines, 0, 10_000))
+    count = whole_number("lines", lines, 0, 10_000)
     since_ms = int((time.time() - seconds_of(since)) * 1_000)
     at = surroundings(env, project, "aws", "ecs", "services")
     services = {name: one.service for name, one in pick(at.settings.ecs_services, service).items()}

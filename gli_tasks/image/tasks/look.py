@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import aws_for, chosen, flags, number, operator, pick, require_present
+from gli_tasks.edge import aws_for, chosen, flags, operator, pick, require_present, whole_number
 
 
 @task(
@@ -26,7 +26,7 @@ def list_(
     from gli_tasks.registry import list_images
 
     console = Console()
-    count = int(number("limit", limit, 1, 1_000))
+    count = whole_number("limit", limit, 1, 1_000)
     loaded = chosen(env, project)
     require_present(loaded, "registry", "services", "aws")
     ecr = aws_for(loaded).client("ecr")

@@ -17,6 +17,7 @@ from gli_tasks.edge import (
     planning,
     require_present,
     show_planned,
+    whole_number,
 )
 
 if TYPE_CHECKING:
@@ -66,9 +67,9 @@ def prune(
     from gli_tasks.image.retention import delete_images, stored_images
 
     console = Console()
-    stay = int(number("newest", newest, 1, 10_000))
+    stay = whole_number("newest", newest, 1, 10_000)
     young = timedelta(days=number("days", days, 0, 3_650))
-    releases = int(number("records", records, 1, 1_000))
+    releases = whole_number("records", records, 1, 1_000)
     loaded = chosen(env, project)
     require_present(loaded, "registry", "services", "aws", "ecs", "state")
     aws = aws_for(loaded)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from invoke import Context, task
 
-from gli_tasks.edge import aws_for, chosen, flags, number, operator, require_present
+from gli_tasks.edge import aws_for, chosen, flags, operator, require_present, whole_number
 
 
 @task(help=flags("env", "project", "json"))
@@ -30,7 +30,7 @@ def history(
     from gli_tasks.console import Console
 
     console = Console()
-    count = int(number("limit", limit, 1, 1_000))
+    count = whole_number("limit", limit, 1, 1_000)
     loaded = chosen(env, project)
     require_present(loaded, "aws", "state")
     from gli_tasks.release.show import show_history
