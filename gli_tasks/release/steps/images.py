@@ -65,6 +65,7 @@ def image_push(run: Run) -> str:
             registry.host,
             service.repository,
             source.image_tag,
+            content_key=content.key,
             timeout_s=registry.timeout_s,
             on_line=lambda line: run.progress.says("image.push", f"{name} | {line}"),
         )
