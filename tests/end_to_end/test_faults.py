@@ -18,6 +18,9 @@ UNDONE, UNTOUCHED = "undone", None
 #: The part of the matrix that is rehearsed with every change; `invoke rehearse.faults` rehearses all of it. For each
 #: fault: exit code, which version serves, the record's outcome, and what the record says of ecs.update.
 SELECTION: dict[str, tuple[int, str, str, str | None]] = {
+    "bad-image": (1, "old", "failed", UNDONE),
+    "crash-at-start": (1, "old", "failed", UNDONE),
+    "health-check-never-passes": (1, "old", "failed", UNDONE),
     "crash-after-a-minute": (1, "old", "failed", UNDONE),
     "slow-start-within-grace": (0, "new", "healthy", "done"),
     "slow-start-beyond-grace": (1, "old", "failed", UNDONE),
