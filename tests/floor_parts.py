@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -167,3 +168,8 @@ class AwsServer:
 
     def answers_with(self, status: int, body: str, **headers: str) -> None:
         self.answers.append((status, {name.replace("_", "-"): value for name, value in headers.items()}, body))
+
+
+def heed_ctrl_c() -> None:
+    """Let a program that a test starts heed SIGINT, which a shell's background job ignores with all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -176,6 +176,6 @@ def test_http_asks_and_tells_nobody(endpoint: str) -> None:
         except PlanWouldWrite as error:
             print(error.what)
         """,
-        PLACE=f"{endpoint}/moto-api/data.json",
+        PLACE=f"{endpoint}/moto-api/config",
     )
-    assert said.splitlines() == ["200", "a plan tried to write: POST 127.0.0.1"]
+    assert said.splitlines() == ["201", "a plan tried to write: POST 127.0.0.1"]

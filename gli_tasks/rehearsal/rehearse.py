@@ -16,7 +16,7 @@ from gli_tasks.rehearsal import stage as stages
 from gli_tasks.rehearsal.faults import Fault, Promise, Serving
 from gli_tasks.rehearsal.faults.arming import Surroundings, armed
 from gli_tasks.rehearsal.load_process import LoadProcess
-from gli_tasks.rehearsal.seen import changing_calls, look, newest_record, read_calls, read_state, running
+from gli_tasks.rehearsal.seen import Seen, changing_calls, look, newest_record, read_calls, read_state, running
 from gli_tasks.rehearsal.stage import Stage
 from gli_tasks.rehearsal.verdict import StepTime, Verdict, broken_promises, recorded_from
 
@@ -26,6 +26,7 @@ NEW_VERSION = "1.1.0"
 UNDISTURBED = Promise(0, Serving.NEW)
 _RELEASE_S = 900.0
 _CALM_S = 1.0
+_REST_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,17 @@ def bring_up_old(stage: Stage) -> None:
         raise RehearsalFailed(f"the old version did not come up:\n{said}")
 
 
+def _at_rest(stage: Stage) -> Seen:
+    """Return what serves once ECS has come to rest: a release that AWS answers no more leaves its rollout to it."""
+    deadline = time.monotonic() + _REST_S
+    time.sleep(_CALM_S)
+    while True:
+        seen = look(stage)
+        if all(one.settled for one in seen.services.values()) or time.monotonic() > deadline:
+            return seen
+        time.sleep(_CALM_S)
+
+
 def play(stage: Stage, scene: Scene, say: Callable[[str], None]) -> Verdict:
     """Release a new version over the one that serves, under live traffic and the scene's fault; return what came of it,
     not yet judged.
@@ -153,8 +165,7 @@ def play(stage: Stage, scene: Scene, say: Callable[[str], None]) -> Verdict:
             released = _release(stage, surroundings, say)
             made, met = changing_calls(calls, read_calls(stage)), surroundings.met()
             made = {call: count for call, count in made.items() if call not in surroundings.own_calls}
-        time.sleep(_CALM_S)
-        after = look(stage)
+        after = _at_rest(stage)
         traffic = load.stop()
     key = f"releases/{released.record['id']}.json" if released.record else ""
     recorded = recorded_from(read_state(stage, key) if key else newest_record(stage, before.records))

@@ -21,7 +21,7 @@ import pytest
 from gli_tasks.aws import is_read
 from gli_tasks.lock import held
 from tests.ecs.stack_parts import LOGS, ROLE, Stack, manifest_of
-from tests.floor_parts import ACCOUNT, REGION, REPOSITORY, Shop, clean_process_environment, invoke
+from tests.floor_parts import ACCOUNT, REGION, REPOSITORY, Shop, clean_process_environment, heed_ctrl_c, invoke
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 DEFINITION = {
@@ -65,6 +65,7 @@ class Desk:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=heed_ctrl_c,
         )
 
     def push(self, tag: str) -> str:
@@ -169,7 +170,7 @@ def test_a_command_is_run_with_its_lines_and_its_exit_code(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "text"),
     [
-        (["ecs.run", "--command", "migrate --password hunter2x", "--yes"], 2, "what looks like a secret stands in"),
+        (["ecs.run", "--command", "migrate --password opensesamex", "--yes"], 2, "what looks like a secret stands in"),
         (["ecs.run", "--command", "it's", "--yes"], 2, "is not quoted as for a shell"),
         (["ecs.run", "--command", "x"], 2, "add --yes"),
         (["ecs.run", "--command", "x", "--timeout", "soon", "--yes"], 2, "--timeout takes a number"),
@@ -201,7 +202,7 @@ def test_what_cannot_be_is_refused_in_a_sentence_and_changes_nothing(
     before = desk.writes()
     done = desk.invoke(*words)
     assert (done.returncode, text in done.stderr, "Traceback" in done.stderr) == (code, True, False), done.stderr
-    assert "hunter2x" not in done.stderr
+    assert "opensesamex" not in done.stderr
     refused_by_aws = {"RunTask": 1} if code == 1 else {}
     assert desk.writes() == before | refused_by_aws
 

@@ -40,7 +40,7 @@ def failure_of(cloud: Cloud, ended: dict[str, Judgement]) -> RolloutFailed:
 CHECK = {"command": ["CMD-SHELL", "exit 1"], "interval": 5, "retries": 1}
 BAD: dict[str, tuple[tuple[str, ...], dict[str, Any], tuple[str, ...]]] = {
     "crash": (
-        ("crash", "connecting to postgres://app:hunter22@db/app", "KeyError: 'DATABASE_URL'"),
+        ("crash", "connecting to postgres://app:opensesame2@db/app", "KeyError: 'DATABASE_URL'"),
         {},
         (
             "api: the new version's container crashes: api exited with 1; its log ends with ",
@@ -103,7 +103,7 @@ def test_the_cause_is_named_before_the_breaker_acts_and_the_old_version_comes_ba
     error = failure_of(cloud, ended)
     for word in words:
         assert word in str(error)
-    assert "hunter22" not in str(error)
+    assert "opensesame2" not in str(error)
     assert "2 tasks have failed, so this was given up; ECS's circuit breaker had not acted yet" in str(error)
     assert error.remedy
     assert ended["api"].diagnosis is not None
@@ -264,7 +264,7 @@ def test_a_cut_off_poll_is_asked_again() -> None:
     ("line", "masked"),
     [
         ("redis://:s3cr3t@cache:6379/0", "redis://:********@cache:6379/0"),
-        ("PASSWORD=hunter22 other", "PASSWORD=******** other"),
+        ("PASSWORD=opensesame2 other", "PASSWORD=******** other"),
         ('{"api_key": "abcd1234", "x": 1}', '{"api_key": "********", "x": 1}'),
         ("Authorization: Bearer abcdefgh12345678", "Authorization: Bearer ********"),
         ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2ln", "jwt ********"),

@@ -77,7 +77,7 @@ def test_a_task_that_never_starts_says_why(cloud: Stack) -> None:
     assert done.exit_code is None
     with pytest.raises(CommandFailed, match=r"never started: .*CannotPullContainerError") as caught:
         require_success(done)
-    assert "docker pull" in caught.value.remedy
+    assert "pushed and not pruned" in caught.value.remedy
 
 
 def test_environment_and_size_are_given_and_the_image_keeps_its_command(cloud: Stack) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.floor_parts import heed_ctrl_c
 from tests.marker_secrets import look_into
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,11 +82,6 @@ class Started:
         raise AssertionError(f"{text!r} was not said:\n{''.join(self.said)}")
 
 
-def _heed_ctrl_c() -> None:
-    # A shell's background job, as a CI runner may start one, ignores SIGINT, and so would all that it starts.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 @pytest.fixture
 def start_rehearsal() -> Iterator[Callable[..., Started]]:
     """Return the function that starts a rehearsal in the background; it is killed at the end of the test."""
@@ -100,7 +96,7 @@ def start_rehearsal() -> Iterator[Callable[..., Started]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=_heed_ctrl_c,
+            preexec_fn=heed_ctrl_c,
         )
         one = Started(process, [])
         started.append(one)
