@@ -171,5 +171,6 @@ class AwsServer:
 
 
 def heed_ctrl_c() -> None:
-    """Let a program that a test starts heed SIGINT, which a shell's background job ignores with all that it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    """Let a program that a test starts heed SIGINT and SIGHUP, which a background job ignores with all it starts."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.conftest import ROOT, Started, invoke, traces, wait_until_gone
+from tests.floor_parts import heed_ctrl_c
 
 pytestmark = pytest.mark.end_to_end
 
@@ -47,6 +48,7 @@ def test_a_twin_that_was_to_stay_does_not_if_its_maker_is_ended(number: signal.S
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     deadline = time.monotonic() + 60
     while not any("gli_tasks.rehearsal.balancer" in trace for trace in traces() - before):
